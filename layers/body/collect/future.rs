@@ -1,0 +1,189 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body::Body;
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+use crate::body::{AnswerBody, ErrorAnswer, ReplayBody};
+
+/// The response future of [`Collect`](crate::body::Collect).
+#[pin_project]
+pub struct CollectFuture<S, B>
+where
+    S: Service<Request<ReplayBody>>,
+{
+    #[pin]
+    state: State<S, S::Future, B>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<S, F, B> {
+    Reading {
+        #[pin]
+        body: B,
+        read: Read,
+        /// The service and the head, taken when the body is there.
+        call: Option<(S, Box<Parts>)>,
+        limit: usize,
+        #[pin]
+        timer: Option<Sleep>,
+        timeout: Duration,
+    },
+    Calling(#[pin] F),
+    Refused(Option<ErrorAnswer>),
+}
+
+/// What has been read of a body. A single frame is kept as it is.
+enum Read {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Read {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    /// Adds a frame; `expected` is how much more is announced after it.
+    fn push(&mut self, mut frame: impl bytes::Buf, expected: usize) {
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Self::One(frame.copy_to_bytes(frame.remaining())),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity(first.len() + frame.remaining() + expected);
+                all.put(first);
+                all.put(frame);
+                Self::Many(all)
+            }
+            Self::Many(mut all) => {
+                all.put(frame);
+                Self::Many(all)
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Bytes {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+impl<S, B> CollectFuture<S, B>
+where
+    S: Service<Request<ReplayBody>>,
+    B: Body,
+{
+    pub(super) fn new(service: S, request: Request<B>, limit: usize, frame_timeout: Option<Duration>) -> Self {
+        if request.body().size_hint().lower() > limit as u64 {
+            return Self { state: State::Refused(Some(too_large(limit))) };
+        }
+        let (parts, body) = request.into_parts();
+        Self {
+            state: State::Reading {
+                body,
+                read: Read::Nothing,
+                call: Some((service, Box::new(parts))),
+                limit,
+                timer: frame_timeout.map(tokio::time::sleep),
+                timeout: frame_timeout.unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl<S, B, R> Future for CollectFuture<S, B>
+where
+    S: Service<Request<ReplayBody>, Response = Response<R>>,
+    B: Body,
+{
+    type Output = Result<Response<AnswerBody<R>>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let next = match self.as_mut().project().state.project() {
+                StateProj::Reading { mut body, read, call, limit, mut timer, timeout } => {
+                    match body.as_mut().poll_frame(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            if let Some(mut timer) = timer.as_mut().as_pin_mut() {
+                                timer.as_mut().reset(Instant::now() + *timeout);
+                            }
+                            let Ok(data) = frame.into_data() else { continue };
+                            if !data.has_remaining() {
+                                continue;
+                            }
+                            if data.remaining() > *limit - read.len() {
+                                State::Refused(Some(too_large(*limit)))
+                            } else {
+                                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+                                let room = *limit - read.len() - data.remaining();
+                                read.push(data, announced.min(room));
+                                continue;
+                            }
+                        }
+                        Poll::Ready(Some(Err(_))) => State::Refused(Some(ErrorAnswer::new(
+                            StatusCode::BAD_REQUEST,
+                            "request_body_broken",
+                            "the request body broke off before its end",
+                        ))),
+                        Poll::Ready(None) => {
+                            let (mut service, parts) = call.take().expect("taken once: the state changes right after");
+                            let request = Request::from_parts(*parts, ReplayBody::from(read.finish()));
+                            State::Calling(service.call(request))
+                        }
+                        Poll::Pending => match timer.as_pin_mut() {
+                            Some(timer) => {
+                                ready!(timer.poll(cx));
+                                State::Refused(Some(ErrorAnswer::new(
+                                    StatusCode::REQUEST_TIMEOUT,
+                                    "request_body_timeout",
+                                    format!("nothing more of the request body came for {timeout:?}"),
+                                )))
+                            }
+                            None => return Poll::Pending,
+                        },
+                    }
+                }
+                StateProj::Calling(future) => {
+                    return future.poll(cx).map_ok(|response| response.map(AnswerBody::inner));
+                }
+                StateProj::Refused(answer) => {
+                    let answer = answer.take().expect("a future is not polled after it is ready");
+                    return Poll::Ready(Ok(answer.into_response()));
+                }
+            };
+            self.as_mut().project().state.set(next);
+        }
+    }
+}
+
+impl<S, B> fmt::Debug for CollectFuture<S, B>
+where
+    S: Service<Request<ReplayBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CollectFuture").finish_non_exhaustive()
+    }
+}
+
+fn too_large(limit: usize) -> ErrorAnswer {
+    ErrorAnswer::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "request_too_large",
+        format!("the request body is over the limit of {limit} bytes"),
+    )
+}

@@ -1,0 +1,5 @@
+//! To be written.
+
+/// A compiled condition.
+#[derive(Clone, Debug)]
+pub struct Condition;

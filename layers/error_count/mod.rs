@@ -1,0 +1,5 @@
+//! To be written.
+
+/// Handle.
+#[derive(Clone, Debug)]
+pub struct ErrorCountHandle;

@@ -1,0 +1,181 @@
+//! The typed extensions by which layers talk to each other: who sets them, who reads them.
+//!
+//! | extension | on | set by | read by |
+//! |---|---|---|---|
+//! | [`Candidate`] | request | route | condition, error count, provider |
+//! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
+//! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
+//! | [`GateClosed`] | response | condition | route, error count |
+//! | [`EarlyFailure`] | response | first event | route, error count |
+//! | [`RateLimited`] | response | rate-limit retry | quota |
+//! | [`Trail`] | response | route | whoever reports what happened |
+//!
+//! Every extension is optional: a layer that does not find one does without, which is what makes each of them useful
+//! alone.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use http::StatusCode;
+
+#[cfg(feature = "condition")]
+use crate::condition::Condition;
+
+/// Where a request is to go, decided by the route layer and read by everything below it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The name of the provider, as its backend is called in the configuration.
+    pub provider: Arc<str>,
+    /// The model that the provider is asked for.
+    pub model: Arc<str>,
+    /// The gate in front of the provider; `None` is always open.
+    #[cfg(feature = "condition")]
+    pub condition: Option<Arc<Condition>>,
+    /// Whether the route has further candidates to turn to if this one fails.
+    pub others_remain: bool,
+    /// When the whole request has to be at its commit point; the route gives up then.
+    pub deadline: Option<Instant>,
+}
+
+impl Candidate {
+    /// An unconditional candidate with no others behind it and no deadline.
+    pub fn new(provider: impl Into<Arc<str>>, model: impl Into<Arc<str>>) -> Self {
+        Self {
+            provider: provider.into(),
+            model: model.into(),
+            #[cfg(feature = "condition")]
+            condition: None,
+            others_remain: false,
+            deadline: None,
+        }
+    }
+}
+
+/// Marks an answer of a gate that let nothing through: the provider was not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateClosed {
+    /// Why, in words fit for the client: `balance > 0 (balance = 0)`.
+    pub reason: Arc<str>,
+}
+
+impl GateClosed {
+    /// A closed gate with the reason to show.
+    pub fn new(reason: impl Into<Arc<str>>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// How an attempt failed when there is no answer of the provider's to judge by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// Whether the request may have been carried out, and billed, all the same.
+    pub ambiguous: bool,
+}
+
+/// The kinds of [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No connection: name resolution, TCP or TLS failed.
+    Unreachable,
+    /// Nothing came in time.
+    Timeout,
+    /// The connection broke, or what came was not HTTP.
+    Broken,
+    /// A successful status with nothing behind it.
+    Empty,
+    /// A successful status with an error inside.
+    ErrorEvent,
+}
+
+impl Failure {
+    /// No connection could be made, so nothing was sent.
+    pub const UNREACHABLE: Self = Self { kind: FailureKind::Unreachable, ambiguous: false };
+    /// The request went out, and no answer came in time.
+    pub const TIMEOUT: Self = Self { kind: FailureKind::Timeout, ambiguous: true };
+    /// The request went out, and the answer broke.
+    pub const BROKEN: Self = Self { kind: FailureKind::Broken, ambiguous: true };
+
+    /// The status that stands for this failure when no better one is known: 504 for a timeout, else 502.
+    pub fn status(self) -> StatusCode {
+        match self.kind {
+            FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+/// Marks an answer whose status was made from the first event of a stream, or from a body that broke or ended before
+/// its first byte: the provider itself had said success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlyFailure(pub Failure);
+
+/// Marks an answer below which a rate limit was seen, even if a retry recovered from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimited {
+    /// How long the provider asked to wait, if it said.
+    pub retry_after: Option<Duration>,
+}
+
+/// What was tried to answer a request, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<[Attempt]>);
+
+impl Trail {
+    /// The attempts, first to last; skipped candidates are among them.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0
+    }
+}
+
+impl From<Vec<Attempt>> for Trail {
+    fn from(attempts: Vec<Attempt>) -> Self {
+        Self(attempts.into())
+    }
+}
+
+/// One candidate of a [`Trail`].
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The provider that was tried or skipped.
+    pub provider: Arc<str>,
+    /// The model that it was asked for.
+    pub model: Arc<str>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took, up to the commit point.
+    pub elapsed: Duration,
+}
+
+/// What came of an [`Attempt`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Its gate was closed, for the reason given; nothing was sent.
+    Skipped(Arc<str>),
+    /// It answered, and its answer was handed up.
+    Answered(StatusCode),
+    /// It answered, and the answer was one to move on from.
+    Refused(StatusCode),
+    /// It said success and then failed before anything of the answer was handed up; the status is what that means.
+    FailedEarly(StatusCode, Failure),
+    /// There was no answer; the text is the error's.
+    Failed(Failure, Arc<str>),
+}
+
+impl Outcome {
+    /// Whether the provider was asked at all.
+    pub fn was_sent(&self) -> bool {
+        !matches!(self, Self::Skipped(_))
+    }
+
+    /// Whether the request may have been carried out although it counts as failed.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::FailedEarly(_, failure) | Self::Failed(failure, _) => failure.ambiguous,
+            Self::Skipped(_) | Self::Answered(_) | Self::Refused(_) => false,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Tower layers for language-model gateways.
+//!
+//! Each layer works on plain [`http::Request`] and [`http::Response`] with streaming bodies, knows nothing of
+//! configuration files or vendors, and is useful alone. The `pointsman` crate stacks them into a gateway; this crate is
+//! for stacking them yourself.
+//!
+//! | layer | feature | what it decides |
+//! |---|---|---|
+//! | [`body::CollectLayer`] | `body` | reads the request body once, so that everything below may replay it |
+//! | [`route::RouteLayer`] | `route` | which candidates a model name leads to, and which of them answers |
+//! | [`error_count::ErrorCountLayer`] | `error-count` | counts failures in a rolling window, to the end of the body |
+//! | [`quota::QuotaLayer`] | `quota` | hands out a lazy, cached quota; a 429 from below empties it |
+//! | [`condition::ConditionLayer`] | `condition` | lets a request pass only while an expression holds |
+//! | [`first_event::FirstEventLayer`] | `first-event` | turns a failure inside a `200` into the status it means |
+//!
+//! The table reads as a request travels, from the outside in; the contracts between the layers are the typed
+//! extensions in [`ext`].
+
+pub mod ext;
+
+#[cfg(feature = "body")]
+pub mod body;
+#[cfg(feature = "condition")]
+pub mod condition;
+#[cfg(feature = "error-count")]
+pub mod error_count;
+#[cfg(feature = "first-event")]
+pub mod first_event;
+#[cfg(feature = "quota")]
+pub mod quota;
+#[cfg(feature = "route")]
+pub mod route;
