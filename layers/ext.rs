@@ -2,7 +2,7 @@
 //!
 //! | extension | on | set by | read by |
 //! |---|---|---|---|
-//! | [`Candidate`] | request | route | condition, error count, provider |
+//! | [`Candidate`] | request | route | condition, error count, first event, provider |
 //! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
 //! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
 //! | [`GateClosed`] | response | condition | route, error count |
@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use http::StatusCode;
 
 #[cfg(feature = "condition")]
-use crate::condition::Condition;
+use crate::condition::{Condition, OnUnknown};
 
 /// Where a request is to go, decided by the route layer and read by everything below it.
 #[derive(Clone, Debug)]
@@ -31,6 +31,11 @@ pub struct Candidate {
     /// The gate in front of the provider; `None` is always open.
     #[cfg(feature = "condition")]
     pub condition: Option<Arc<Condition>>,
+    /// What it means for the condition that no quota could be had.
+    #[cfg(feature = "condition")]
+    pub on_unknown: OnUnknown,
+    /// When the answer is final.
+    pub commit: Commit,
     /// Whether the route has further candidates to turn to if this one fails.
     pub others_remain: bool,
     /// When the whole request has to be at its commit point; the route gives up then.
@@ -45,10 +50,23 @@ impl Candidate {
             model: model.into(),
             #[cfg(feature = "condition")]
             condition: None,
+            #[cfg(feature = "condition")]
+            on_unknown: OnUnknown::default(),
+            commit: Commit::default(),
             others_remain: false,
             deadline: None,
         }
     }
+}
+
+/// When an answer is final, and the next candidate is out of reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commit {
+    /// When the first event of a stream, or the first byte of another body, is there.
+    #[default]
+    FirstEvent,
+    /// When the head of the answer is there.
+    Headers,
 }
 
 /// Marks an answer of a gate that let nothing through: the provider was not asked.
@@ -107,6 +125,46 @@ impl Failure {
     }
 }
 
+/// The statuses that count as a failure of the provider.
+#[derive(Clone, Debug)]
+pub struct FailureStatuses;
+impl Default for FailureStatuses {
+    fn default() -> Self {
+        Self
+    }
+}
+impl FailureStatuses {
+    /// x
+    pub fn contains(&self, s: StatusCode) -> bool {
+        s.is_server_error() || [401, 402, 403, 404, 408, 409, 425, 429].contains(&s.as_u16())
+    }
+}
+
+/// Tells what an error from below means for the request that it ended.
+///
+/// Implemented for closures `Fn(&E) -> Failure`, and by [`AssumeBroken`] for every error.
+pub trait ClassifyFailure<E> {
+    /// What `error` means.
+    fn classify(&self, error: &E) -> Failure;
+}
+
+impl<E, F: Fn(&E) -> Failure> ClassifyFailure<E> for F {
+    fn classify(&self, error: &E) -> Failure {
+        self(error)
+    }
+}
+
+/// Takes every error for a connection that broke after the request went out: the careful reading of an error of which
+/// nothing is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AssumeBroken;
+
+impl<E> ClassifyFailure<E> for AssumeBroken {
+    fn classify(&self, _: &E) -> Failure {
+        Failure::BROKEN
+    }
+}
+
 /// Marks an answer whose status was made from the first event of a stream, or from a body that broke or ended before
 /// its first byte: the provider itself had said success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,18 +179,35 @@ pub struct RateLimited {
 
 /// What was tried to answer a request, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Trail(Arc<[Attempt]>);
-
-impl Trail {
-    /// The attempts, first to last; skipped candidates are among them.
-    pub fn attempts(&self) -> &[Attempt] {
-        &self.0
-    }
+pub struct Trail {
+    attempts: Vec<Attempt>,
+    answered: Option<usize>,
 }
 
-impl From<Vec<Attempt>> for Trail {
-    fn from(attempts: Vec<Attempt>) -> Self {
-        Self(attempts.into())
+impl Trail {
+    /// Adds the next attempt.
+    pub fn push(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+    }
+
+    /// Notes that the answer handed up is that of the attempt at `index`.
+    pub fn set_answered(&mut self, index: usize) {
+        self.answered = Some(index);
+    }
+
+    /// The attempts, first to last; skipped candidates are among them.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The attempt whose answer was handed up, good or bad; `None` if the answer is the route's own.
+    pub fn answered(&self) -> Option<&Attempt> {
+        self.answered.and_then(|index| self.attempts.get(index))
+    }
+
+    /// How many candidates were asked, skipped ones left out.
+    pub fn sent(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.outcome.was_sent()).count()
     }
 }
 

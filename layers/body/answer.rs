@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use serde::Serialize;
@@ -91,7 +91,7 @@ pub struct ErrorAnswer {
     code: &'static str,
     message: Cow<'static, str>,
     param: Option<&'static str>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ErrorAnswer {
@@ -107,7 +107,7 @@ impl ErrorAnswer {
             400..=499 => "invalid_request_error",
             _ => "api_error",
         };
-        Self { status, kind, code, message: message.into(), param: None, headers: HeaderMap::new() }
+        Self { status, kind, code, message: message.into(), param: None, headers: Vec::new() }
     }
 
     /// Names the part of the request that is at fault.
@@ -120,7 +120,7 @@ impl ErrorAnswer {
     /// Adds a header to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -172,7 +172,7 @@ impl ErrorAnswer {
     pub fn into_response<B>(self) -> Response<AnswerBody<B>> {
         let mut response = Response::new(AnswerBody::own(self.to_json()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers.clone();
+        response.headers_mut().extend(self.headers.iter().cloned());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(self);
         response

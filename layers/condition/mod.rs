@@ -3,3 +3,11 @@
 /// A compiled condition.
 #[derive(Clone, Debug)]
 pub struct Condition;
+
+/// x
+#[derive(Clone, Copy, Debug, Default)]
+pub enum OnUnknown {
+    /// z
+    #[default]
+    Zero,
+}

@@ -1,0 +1,221 @@
+use std::{borrow::Cow, fmt, ops::Range};
+
+use http::StatusCode;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::body::ErrorAnswer;
+
+/// The `model` of a JSON request body: its text, and where its value stands.
+///
+/// ```
+/// use pointsman_layers::route::ModelField;
+///
+/// let body = br#"{"stream": true, "model": "fast"}"#;
+/// let model = ModelField::find(body)?;
+/// assert_eq!(model.name, "fast");
+/// assert_eq!(&body[model.span], b"\"fast\"");
+/// # Ok::<_, pointsman_layers::route::ModelError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelField<'a> {
+    /// The model as the client wrote it, escapes resolved.
+    pub name: Cow<'a, str>,
+    /// The bytes of the value, quotes included.
+    pub span: Range<usize>,
+}
+
+impl<'a> ModelField<'a> {
+    /// Finds the one `model` of a body.
+    ///
+    /// # Errors
+    ///
+    /// The whole body is read: one that is not a JSON object, or whose `model` is missing, doubled, or not a string is
+    /// refused. Two `model` keys would let this reader and the provider's see different ones.
+    pub fn find(body: &'a [u8]) -> Result<Self, ModelError> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(ModelError::Empty);
+        }
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let fields = json.deserialize_any(Fields).and_then(|fields| json.end().map(|()| fields));
+        let fields = fields.map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => ModelError::NotAnObject,
+            _ => ModelError::NotJson { line: error.line(), column: error.column() },
+        })?;
+        match fields {
+            Found::Nothing => Err(ModelError::Missing),
+            Found::Twice => Err(ModelError::Twice),
+            Found::One(raw) => {
+                let name = serde_json::from_str::<Text<'a>>(raw.get()).map_err(|_| ModelError::NotAString)?.0;
+                // `raw` borrows from `body`, so the difference of the addresses is its place there.
+                let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
+                Ok(Self { name, span: start..start + raw.get().len() })
+            }
+        }
+    }
+}
+
+/// Why a body has no usable `model`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// There is no body.
+    Empty,
+    /// The body is not JSON; the place is that of the first fault, counted from 1.
+    NotJson {
+        /// The line.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+    },
+    /// The body is JSON, but not an object.
+    NotAnObject,
+    /// There is no `model` key.
+    Missing,
+    /// There is more than one `model` key.
+    Twice,
+    /// `model` is not a string.
+    NotAString,
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the request body is empty; send a JSON object with a `model`"),
+            Self::NotJson { line, column } => {
+                write!(f, "the request body is not valid JSON (line {line}, column {column})")
+            }
+            Self::NotAnObject => f.write_str("the request body must be a JSON object"),
+            Self::Missing => f.write_str("the request names no `model`"),
+            Self::Twice => f.write_str("the request has more than one `model` key; send exactly one"),
+            Self::NotAString => f.write_str("`model` must be a string"),
+        }
+    }
+}
+
+impl std::error::Error for ModelError {}
+
+impl From<ModelError> for ErrorAnswer {
+    fn from(error: ModelError) -> Self {
+        let answer = |code| ErrorAnswer::new(StatusCode::BAD_REQUEST, code, error.to_string());
+        match error {
+            ModelError::Empty | ModelError::NotJson { .. } | ModelError::NotAnObject => answer("invalid_json"),
+            ModelError::Missing => answer("missing_model").param("model"),
+            ModelError::Twice => answer("duplicate_model").param("model"),
+            ModelError::NotAString => answer("invalid_model").param("model"),
+        }
+    }
+}
+
+/// A string that is borrowed unless it has escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// What the top level holds under `model`.
+enum Found<'a> {
+    Nothing,
+    One(&'a RawValue),
+    Twice,
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::Nothing;
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            if key.0 == "model" {
+                let raw = map.next_value::<&'de RawValue>()?;
+                found = if matches!(found, Found::Nothing) { Found::One(raw) } else { Found::Twice };
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(body: &str) -> ModelError {
+        ModelField::find(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn every_bad_body_has_its_error() {
+        assert_eq!(error(""), ModelError::Empty);
+        assert_eq!(error(" \n"), ModelError::Empty);
+        assert_eq!(error("{\"model\":\n nope}"), ModelError::NotJson { line: 2, column: 3 });
+        assert_eq!(error(r#"{"model": "a"} x"#), ModelError::NotJson { line: 1, column: 16 });
+        assert_eq!(error(r#"{"model": "a""#), ModelError::NotJson { line: 1, column: 13 });
+        assert_eq!(error(r#"["model"]"#), ModelError::NotAnObject);
+        assert_eq!(error("7"), ModelError::NotAnObject);
+        assert_eq!(error(r#"{"messages": [{"model": "deep"}]}"#), ModelError::Missing);
+        assert_eq!(error(r#"{"model": "a", "model": "b"}"#), ModelError::Twice);
+        assert_eq!(error(r#"{"model": "a", "m\u006fdel": "b"}"#), ModelError::Twice);
+        for not_text in ["7", "null", "[\"a\"]", "{}", "true"] {
+            assert_eq!(error(&format!("{{\"model\": {not_text}}}")), ModelError::NotAString);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_model_is_read_over() {
+        let body = br#"{"big": 1e400, "emoji": "\ud83d\ude00", "model" : "caf\u00e9" , "model_": 1}"#;
+        let model = ModelField::find(body).expect("a model");
+        assert_eq!(model.name, "café");
+        assert_eq!(&body[model.span], br#""caf\u00e9""#);
+    }
+
+    #[test]
+    fn depth_does_not_overflow_the_stack() {
+        let deep = format!(r#"{{"x": {}{}, "model": "a"}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert_eq!(ModelField::find(deep.as_bytes()).expect("a model").name, "a");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = ModelField::find(&bytes);
+        }
+
+        #[test]
+        fn the_span_is_the_value(name in any::<String>(), before in any::<String>(), after in any::<String>()) {
+            let text = |s: &str| serde_json::to_string(s).expect("a string");
+            let body = format!(r#"{{"_":{},"model":{},"-":{}}}"#, text(&before), text(&name), text(&after));
+            let model = ModelField::find(body.as_bytes()).expect("a model");
+            prop_assert_eq!(&body[model.span], text(&name));
+            prop_assert_eq!(model.name, name);
+        }
+    }
+}

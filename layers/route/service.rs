@@ -1,0 +1,74 @@
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{Resolve, RouteBody, RouteFuture};
+use crate::{
+    body::{AnswerBody, ReplayBody},
+    ext::ClassifyFailure,
+};
+
+/// The service of [`RouteLayer`](super::RouteLayer); see the [module docs](super).
+#[derive(Debug)]
+pub struct Router<S, R, C> {
+    inner: S,
+    resolver: Arc<R>,
+    classify: C,
+}
+
+impl<S, R, C> Router<S, R, C> {
+    pub(super) fn new(inner: S, resolver: Arc<R>, classify: C) -> Self {
+        Self { inner, resolver, classify }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, R, C: Clone> Clone for Router<S, R, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), resolver: Arc::clone(&self.resolver), classify: self.classify.clone() }
+    }
+}
+
+impl<S, R, C, B> Service<Request<ReplayBody>> for Router<S, R, C>
+where
+    S: Service<Request<ReplayBody>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Display,
+    R: Resolve,
+    C: ClassifyFailure<S::Error> + Clone,
+{
+    type Response = Response<RouteBody<AnswerBody<B>>>;
+    /// The route always answers: what goes wrong below is a status.
+    type Error = Infallible;
+    type Future = RouteFuture<S, C, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Which candidate has to be ready is known only once the request is here; its clone is polled in the future.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReplayBody>) -> RouteFuture<S, C, B> {
+        match self.resolver.resolve(&request) {
+            Ok(resolved) => RouteFuture::new(self.inner.clone(), self.classify.clone(), request, resolved),
+            Err(answer) => RouteFuture::refused(answer),
+        }
+    }
+}
