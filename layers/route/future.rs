@@ -33,6 +33,7 @@ where
 }
 
 #[pin_project(project = StateProj)]
+#[expect(clippy::large_enum_variant, reason = "a box for the request would cost every attempt an allocation")]
 enum State<S, F> {
     /// The next candidate is to be chosen.
     Choose,

@@ -1,0 +1,16 @@
+//! Provider services: the hyper client at the bottom of the stack, and what it does to a request and its answer.
+
+mod body;
+mod client;
+mod error;
+mod headers;
+pub mod presets;
+mod service;
+mod url;
+
+pub use self::{
+    body::ProviderBody,
+    client::Client,
+    error::{ClassifyProviderError, ProviderError},
+    service::{Provider, ProviderBuilder, ProviderFuture, Timeouts},
+};

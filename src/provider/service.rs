@@ -1,0 +1,211 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use hyper_util::client::legacy;
+use memchr::memmem::Finder;
+use pin_project::pin_project;
+use pointsman_layers::body::ReplayBody;
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{Client, ProviderBody, ProviderError, headers, url::BaseUrl};
+
+/// How long to wait for a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection: name resolution, TCP and TLS together. 10 s.
+    pub connect: Duration,
+    /// From sending the request to the head of the answer. 60 s.
+    pub headers: Duration,
+    /// Between two frames of the answer. 120 s.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), headers: Duration::from_secs(60), idle: Duration::from_secs(120) }
+    }
+}
+
+/// One provider: takes a request for a path of the API, sends it to the provider's host with the provider's credential,
+/// and hands its answer up as it comes.
+///
+/// The client's own credential, cookies, hop-by-hop and forwarding headers stay behind; everything else goes through
+/// untouched, the body byte for byte. The answer loses its hop-by-hop headers, cookies, and whatever echoes the
+/// credential. Redirects are not followed.
+///
+/// # Cancellation
+///
+/// Dropping the future or the body closes the connection to the provider, or resets the HTTP/2 stream.
+#[derive(Clone)]
+pub struct Provider {
+    client: Client,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    base: BaseUrl,
+    headers: HeaderMap,
+    /// Finds the credential in what comes back.
+    secret: Option<Finder<'static>>,
+    forward_client_auth: bool,
+    timeouts: Timeouts,
+}
+
+/// Builds a [`Provider`].
+pub struct ProviderBuilder(Shared);
+
+impl Provider {
+    /// A provider below `base_url`, or `None` if that has no scheme or host.
+    pub fn builder(base_url: &Uri) -> Option<ProviderBuilder> {
+        Some(ProviderBuilder(Shared {
+            base: BaseUrl::new(base_url)?,
+            headers: HeaderMap::new(),
+            secret: None,
+            forward_client_auth: false,
+            timeouts: Timeouts::default(),
+        }))
+    }
+}
+
+impl ProviderBuilder {
+    /// Sets a header on every request, replacing the client's.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// Sets the header that carries the credential. `secret` is the part of the value that must never come back.
+    #[must_use]
+    pub fn credential(mut self, name: HeaderName, mut value: HeaderValue, secret: &str) -> Self {
+        value.set_sensitive(true);
+        self.0.secret = (!secret.is_empty()).then(|| Finder::new(secret).into_owned());
+        self.header(name, value)
+    }
+
+    /// Lets the client's own `Authorization` and key headers travel on.
+    #[must_use]
+    pub fn forward_client_auth(mut self, forward: bool) -> Self {
+        self.0.forward_client_auth = forward;
+        self
+    }
+
+    /// Replaces the default timeouts. That for connections is the [`Client`]'s.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.0.timeouts = timeouts;
+        self
+    }
+
+    /// The provider, on this client.
+    pub fn build(self, client: Client) -> Provider {
+        Provider { client, shared: Arc::new(self.0) }
+    }
+}
+
+impl Service<Request<ReplayBody>> for Provider {
+    type Response = Response<ProviderBody>;
+    type Error = ProviderError;
+    type Future = ProviderFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProviderError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<ReplayBody>) -> ProviderFuture {
+        let shared = &self.shared;
+        let url = match shared.base.join(request.uri()) {
+            Ok(url) => url,
+            Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
+        };
+        *request.uri_mut() = url;
+        // The version is the client's; the connection to the provider has its own.
+        *request.version_mut() = http::Version::HTTP_11;
+        headers::clean_request(request.headers_mut(), shared.forward_client_auth);
+        for (name, value) in &shared.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        ProviderFuture {
+            state: State::Sent {
+                response: self.client.inner.request(request),
+                timer: tokio::time::sleep(shared.timeouts.headers),
+            },
+            shared: Arc::clone(shared),
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("base", &self.shared.base).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProviderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderBuilder").field("base", &self.0.base).finish_non_exhaustive()
+    }
+}
+
+/// The response future of [`Provider`].
+#[pin_project]
+pub struct ProviderFuture {
+    #[pin]
+    state: State,
+    shared: Arc<Shared>,
+}
+
+#[pin_project(project = StateProj)]
+enum State {
+    Sent {
+        #[pin]
+        response: legacy::ResponseFuture,
+        #[pin]
+        timer: Sleep,
+    },
+    Failed(Option<ProviderError>),
+}
+
+impl ProviderFuture {
+    fn failed(error: ProviderError, shared: &Arc<Shared>) -> Self {
+        Self { state: State::Failed(Some(error)), shared: Arc::clone(shared) }
+    }
+}
+
+impl Future for ProviderFuture {
+    type Output = Result<Response<ProviderBody>, ProviderError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.state.project() {
+            StateProj::Sent { response, timer } => match response.poll(cx) {
+                Poll::Ready(Ok(mut response)) => {
+                    headers::clean_response(response.headers_mut(), this.shared.secret.as_ref());
+                    let idle = this.shared.timeouts.idle;
+                    Poll::Ready(Ok(response.map(|body| ProviderBody::new(body, idle))))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(ProviderError::request(error))),
+                Poll::Pending => {
+                    timer.poll(cx).map(|()| Err(ProviderError::header_timeout(this.shared.timeouts.headers)))
+                }
+            },
+            StateProj::Failed(error) => {
+                Poll::Ready(Err(error.take().expect("a future is not polled after it is ready")))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ProviderFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderFuture").finish_non_exhaustive()
+    }
+}
