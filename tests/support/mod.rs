@@ -8,6 +8,7 @@
 
 mod binary;
 mod client;
+pub mod contract;
 mod gate;
 mod reply;
 mod served;
