@@ -1,14 +1,17 @@
 //! Bodies: a request body that can be sent again, a response body that reports its end, and a reader for event streams.
 //!
 //! [`CollectLayer`] reads a request body once, up to a limit, into a [`ReplayBody`]. From then on a retry or a fallback
-//! clones a few pointers, and a changed `model` is a [`splice`](ReplayBody::splice) that copies nothing.
+//! clones a few pointers, and a changed `model` is a [`splice`](ReplayBody::splice) that copies nothing. A [`ReportBody`]
+//! tells how a response body ended, for whatever is counted or held until then.
 
 mod answer;
 mod collect;
 mod replay;
+mod report;
 
 pub use self::{
     answer::{AnswerBody, ErrorAnswer},
     collect::{Collect, CollectFuture, CollectLayer},
     replay::ReplayBody,
+    report::{BodyEnd, Report, ReportBody},
 };
