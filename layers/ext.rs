@@ -13,7 +13,7 @@
 //! Every extension is optional: a layer that does not find one does without, which is what makes each of them useful
 //! alone.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{fmt, sync::Arc, time::Duration, time::Instant};
 
 use http::StatusCode;
 
@@ -125,21 +125,6 @@ impl Failure {
     }
 }
 
-/// The statuses that count as a failure of the provider.
-#[derive(Clone, Debug)]
-pub struct FailureStatuses;
-impl Default for FailureStatuses {
-    fn default() -> Self {
-        Self
-    }
-}
-impl FailureStatuses {
-    /// x
-    pub fn contains(&self, s: StatusCode) -> bool {
-        s.is_server_error() || [401, 402, 403, 404, 408, 409, 425, 429].contains(&s.as_u16())
-    }
-}
-
 /// Tells what an error from below means for the request that it ended.
 ///
 /// Implemented for closures `Fn(&E) -> Failure`, and by [`AssumeBroken`] for every error.
@@ -162,6 +147,70 @@ pub struct AssumeBroken;
 impl<E> ClassifyFailure<E> for AssumeBroken {
     fn classify(&self, _: &E) -> Failure {
         Failure::BROKEN
+    }
+}
+
+/// The statuses that count as a failure of the provider; any other is an answer, or the request's own fault.
+///
+/// By default 401, 402, 403, 404, 408, 409, 425, 429 and every 5xx.
+///
+/// ```
+/// use http::StatusCode;
+/// use pointsman_layers::ext::FailureStatuses;
+///
+/// let usual = FailureStatuses::default();
+/// assert!(usual.contains(StatusCode::TOO_MANY_REQUESTS) && usual.contains(StatusCode::BAD_GATEWAY));
+/// assert!(!usual.contains(StatusCode::BAD_REQUEST));
+///
+/// let only_overload = FailureStatuses::from_iter([StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE]);
+/// assert!(!only_overload.contains(StatusCode::BAD_GATEWAY));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FailureStatuses {
+    /// One bit for each status from 100 to 999.
+    bits: [u64; 15],
+}
+
+impl FailureStatuses {
+    /// Whether `status` is one of them.
+    pub fn contains(&self, status: StatusCode) -> bool {
+        let (word, bit) = Self::position(status);
+        self.bits[word] & bit != 0
+    }
+
+    /// The statuses in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = StatusCode> {
+        (100..=999).filter_map(|code| StatusCode::from_u16(code).ok()).filter(|status| self.contains(*status))
+    }
+
+    fn position(status: StatusCode) -> (usize, u64) {
+        let index = usize::from(status.as_u16()) - 100;
+        (index / 64, 1 << (index % 64))
+    }
+}
+
+impl Default for FailureStatuses {
+    fn default() -> Self {
+        let client_side = [401, 402, 403, 404, 408, 409, 425, 429];
+        client_side.into_iter().chain(500..=599).filter_map(|code| StatusCode::from_u16(code).ok()).collect()
+    }
+}
+
+/// These statuses and no others.
+impl FromIterator<StatusCode> for FailureStatuses {
+    fn from_iter<I: IntoIterator<Item = StatusCode>>(statuses: I) -> Self {
+        let mut bits = [0; 15];
+        for status in statuses {
+            let (word, bit) = Self::position(status);
+            bits[word] |= bit;
+        }
+        Self { bits }
+    }
+}
+
+impl fmt::Debug for FailureStatuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|status| status.as_u16())).finish()
     }
 }
 
@@ -252,5 +301,25 @@ impl Outcome {
             Self::FailedEarly(_, failure) | Self::Failed(failure, _) => failure.ambiguous,
             Self::Skipped(_) | Self::Answered(_) | Self::Refused(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_failure_statuses_are_the_documented_ones() {
+        let codes: Vec<u16> = FailureStatuses::default().iter().map(|status| status.as_u16()).collect();
+        let documented: Vec<u16> = [401, 402, 403, 404, 408, 409, 425, 429].into_iter().chain(500..=599).collect();
+        assert_eq!(codes, documented);
+    }
+
+    #[test]
+    fn failure_statuses_hold_what_they_were_collected_from() {
+        let edges = [100, 163, 164, 499, 600, 999].map(|code| StatusCode::from_u16(code).unwrap());
+        let statuses = FailureStatuses::from_iter(edges);
+        assert!(statuses.iter().eq(edges));
+        assert_eq!(FailureStatuses::from_iter([]).iter().count(), 0);
     }
 }
