@@ -115,6 +115,10 @@ impl Failure {
     pub const TIMEOUT: Self = Self { kind: FailureKind::Timeout, ambiguous: true };
     /// The request went out, and the answer broke.
     pub const BROKEN: Self = Self { kind: FailureKind::Broken, ambiguous: true };
+    /// The provider said success, and nothing followed.
+    pub const EMPTY: Self = Self { kind: FailureKind::Empty, ambiguous: true };
+    /// The provider said success, and then that it failed; so there is no doubt that it did.
+    pub const ERROR_EVENT: Self = Self { kind: FailureKind::ErrorEvent, ambiguous: false };
 
     /// The status that stands for this failure when no better one is known: 504 for a timeout, else 502.
     pub fn status(self) -> StatusCode {
