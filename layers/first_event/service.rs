@@ -1,0 +1,61 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{FirstEventBody, FirstEventFuture};
+use crate::{
+    body::AnswerBody,
+    ext::{AssumeBroken, ClassifyFailure},
+};
+
+/// The service of [`FirstEventLayer`](crate::first_event::FirstEventLayer); see the [module docs](crate::first_event).
+#[derive(Clone, Copy, Debug)]
+pub struct FirstEvent<S, C = AssumeBroken> {
+    inner: S,
+    hold_limit: usize,
+    classify: C,
+}
+
+impl<S, C> FirstEvent<S, C> {
+    pub(super) fn new(inner: S, hold_limit: usize, classify: C) -> Self {
+        Self { inner, hold_limit, classify }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R, C> Service<Request<B>> for FirstEvent<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes> + Unpin,
+    C: ClassifyFailure<R::Error> + Clone,
+{
+    type Response = Response<AnswerBody<FirstEventBody<R>>>;
+    type Error = S::Error;
+    type Future = FirstEventFuture<S::Future, R, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let head = request.method() == Method::HEAD;
+        FirstEventFuture::new(self.inner.call(request), head, self.hold_limit, self.classify.clone())
+    }
+}
