@@ -2,8 +2,8 @@
 //!
 //! [`RouteLayer`] asks a [`Resolve`]r where a request is to go, then tries the candidates of that [`Route`] in order.
 //! Each attempt is a call of the inner service with a [`Candidate`](crate::ext::Candidate) on the request and, if the
-//! candidate has another name for the model, that name spliced into the body; every other byte is the client's. What a
-//! candidate answers is judged as in the table:
+//! candidate has another name for the model, that name spliced into the body; every other byte is the client's. A
+//! `Content-Length` is set to the new length. What a candidate answers is judged as in the table:
 //!
 //! | what came back | next candidate? |
 //! |---|---|
@@ -14,6 +14,20 @@
 //!
 //! The moment the inner service returns an answer that goes up is the commit point: nothing is repeated after it. A
 //! stream that breaks later ends with one error event; the layer never appends one provider's output to another's.
+//!
+//! When no candidate is left, the last provider's answer goes up as it came. Without one, the answer is the layer's own:
+//!
+//! | what happened | status | `code` |
+//! |---|---|---|
+//! | nobody was asked, all gates were closed | 503, with the shortest `Retry-After` of the gates | `no_eligible_provider` |
+//! | the last attempt, or the time for the whole request, ran out | 504 | `upstream_timeout` |
+//! | the last attempt failed otherwise | 502 | `upstream_unreachable` |
+//!
+//! The same 502 or 504 goes up when an ambiguous failure ends the attempts, even if there was an earlier answer: a 429
+//! would invite the client to send again what may have been carried out. The message gives each candidate's reason, the
+//! text of the inner service's errors included; it has to be fit for the client. A gate that stays closed for over 60 s,
+//! or nobody knows for how long, adds `x-should-retry: false`, and the `Retry-After` is 60, since several clients ignore
+//! a longer one and come back at once.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -66,7 +80,9 @@
 //! # Cost
 //!
 //! One pass over the body to find `model`, one hash look-up, and a clone of the request's head for each candidate that
-//! has another behind it. The body is never copied. One allocation for the [`Trail`](crate::ext::Trail).
+//! has another behind it. The body is never copied. The extensions allocate: [`Candidate`](crate::ext::Candidate) once
+//! for each attempt, [`Trail`](crate::ext::Trail) twice for each request. The last answer that was one to move on from is
+//! held, with its connection, until a better one is there; never more than one.
 //!
 //! # Cancellation
 //!
@@ -78,7 +94,10 @@ mod future;
 mod layer;
 mod model;
 mod routes;
+mod run;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     body::RouteBody,

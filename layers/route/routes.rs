@@ -34,8 +34,8 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
 pub struct Resolved {
     /// The candidates and the rules for them.
     pub route: Arc<Route>,
-    /// Where the value of `model` stands in the body, quotes included; each candidate's own model replaces it. `None`
-    /// leaves the body as it is.
+    /// Where the value of `model` stands in the body, quotes included; each candidate's own model replaces it; a span
+    /// that is not within the body panics. `None` leaves the body as it is.
     pub model: Option<Range<usize>>,
 }
 

@@ -4,7 +4,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
 use super::{Resolve, RouteBody, RouteFuture};
@@ -54,6 +56,7 @@ where
     S::Error: std::fmt::Display,
     R: Resolve,
     C: ClassifyFailure<S::Error> + Clone,
+    B: Body<Data = Bytes>,
 {
     type Response = Response<RouteBody<AnswerBody<B>>>;
     /// The route always answers: what goes wrong below is a status.

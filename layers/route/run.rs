@@ -1,0 +1,228 @@
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{self, Entry},
+    request::Parts,
+};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::{Resolved, Route, RouteBody, body::Dialect};
+use crate::{
+    body::{AnswerBody, ErrorAnswer, ReplayBody},
+    ext::{Attempt, Candidate, EarlyFailure, Failure, FailureKind, GateClosed, Outcome, Trail},
+};
+
+/// Tells the clients that know it whether to send the request again by themselves.
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// The longest wait to ask a client for, in seconds: several ignore a longer one and come back at once.
+const LONGEST_WAIT: u64 = 60;
+
+/// A request on its way through the candidates of a route: what was tried, and what that means for the client.
+pub(super) struct Run<B> {
+    route: Arc<Route>,
+    /// The head, until the last candidate takes it.
+    parts: Option<Parts>,
+    body: ReplayBody,
+    model: Option<Range<usize>>,
+    dialect: Dialect,
+    /// One entry for each candidate that had its turn, so its length is the index of the one that has it now.
+    trail: Trail,
+    /// The last answer that was one to move on from, and its place in the trail.
+    last_answer: Option<(Response<B>, usize)>,
+    last_failure: Option<Failure>,
+    /// Whether a failure forbids to ask another candidate.
+    stopped: bool,
+    /// The shortest `Retry-After` of the gates that were closed, in seconds.
+    reopens_after: Option<u64>,
+    deadline: Instant,
+    attempt_started: Instant,
+}
+
+impl<B> Run<B> {
+    pub(super) fn new(request: Request<ReplayBody>, resolved: Resolved) -> Self {
+        let (parts, body) = request.into_parts();
+        let now = Instant::now();
+        // A timeout too large to add up stands for none; a century is far enough away.
+        let deadline = now + resolved.route.total_timeout.min(Duration::from_secs(100 * 365 * 86_400));
+        Self {
+            dialect: Dialect::of(parts.uri.path()),
+            parts: Some(parts),
+            body,
+            model: resolved.model,
+            trail: Trail::default(),
+            last_answer: None,
+            last_failure: None,
+            stopped: false,
+            reopens_after: None,
+            deadline,
+            attempt_started: now,
+            route: resolved.route,
+        }
+    }
+
+    /// When the whole request has to be at its commit point.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The request for the next candidate, if there is one to try.
+    pub(super) fn choose(&mut self) -> Option<Request<ReplayBody>> {
+        let index = self.trail.attempts().len();
+        let sent = self.trail.sent();
+        let target = self.route.candidates.get(index)?;
+        if self.stopped || sent >= self.route.max_attempts {
+            return None;
+        }
+        self.attempt_started = Instant::now();
+        if self.attempt_started >= self.deadline {
+            // This one could have answered, so it is the time that decides.
+            self.last_failure = Some(Failure::TIMEOUT);
+            return None;
+        }
+        let is_last = index + 1 == self.route.candidates.len();
+        let mut parts = if is_last { self.parts.take() } else { self.parts.clone() }?;
+        parts.extensions.insert(Candidate {
+            provider: Arc::clone(&target.provider),
+            model: Arc::clone(&target.model),
+            condition: target.condition.clone(),
+            on_unknown: target.on_unknown,
+            commit: self.route.commit,
+            others_remain: !is_last && sent + 1 < self.route.max_attempts,
+            deadline: Some(self.deadline.into_std()),
+        });
+        let body = match &self.model {
+            Some(span) => self.body.splice(span.clone(), target.model_json.clone()),
+            None => self.body.clone(),
+        };
+        if let Entry::Occupied(mut length) = parts.headers.entry(header::CONTENT_LENGTH) {
+            length.insert(body.len().into());
+        }
+        Some(Request::from_parts(parts, body))
+    }
+
+    /// Notes what came of the candidate's turn; returns its place in the trail.
+    fn note(&mut self, outcome: Outcome) -> usize {
+        let index = self.trail.attempts().len();
+        let target = &self.route.candidates[index];
+        let (provider, model) = (Arc::clone(&target.provider), Arc::clone(&target.model));
+        self.trail.push(Attempt { provider, model, outcome, elapsed: self.attempt_started.elapsed() });
+        index
+    }
+
+    /// The final answer, if `response` is one; else it is kept for want of a better one.
+    pub(super) fn judge(&mut self, response: Response<B>) -> Option<Response<RouteBody<AnswerBody<B>>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if let Some(closed) = response.extensions().get::<GateClosed>() {
+            let reason = Arc::clone(&closed.reason);
+            self.reopens_after = self.reopens_after.into_iter().chain(retry_after(&response)).min();
+            self.note(Outcome::Skipped(reason));
+            return None;
+        }
+        let status = response.status();
+        let early = response.extensions().get::<EarlyFailure>().map(|early| early.0);
+        let (outcome, moves_on) = match early {
+            Some(failure) => (Outcome::FailedEarly(status, failure), self.moves_on_from(failure)),
+            None if self.route.fallback_on.contains(status) => (Outcome::Refused(status), true),
+            None => (Outcome::Answered(status), false),
+        };
+        let index = self.note(outcome);
+        if moves_on {
+            self.last_answer = Some((response, index));
+            return None;
+        }
+        Some(self.commit(response, index))
+    }
+
+    /// Takes note of an attempt that gave no answer.
+    pub(super) fn failed(&mut self, failure: Failure, reason: Arc<str>) {
+        self.note(Outcome::Failed(failure, reason));
+        self.last_failure = Some(failure);
+        if !self.moves_on_from(failure) {
+            self.stopped = true;
+            // Whatever another one said before, say a 429, would invite the client to send the request again.
+            self.last_answer = None;
+        }
+    }
+
+    fn moves_on_from(&self, failure: Failure) -> bool {
+        self.route.fallback_on_ambiguous || !failure.ambiguous
+    }
+
+    /// The answer when no candidate is left: the last one that a provider gave, or the route's own.
+    pub(super) fn finish(&mut self) -> Response<RouteBody<AnswerBody<B>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if let Some((response, index)) = self.last_answer.take() {
+            return self.commit(response, index);
+        }
+        let answer = match self.last_failure {
+            Some(failure) => self.unanswered(failure),
+            None => self.none_eligible(),
+        };
+        let mut response = answer.into_response().map(RouteBody::plain);
+        response.extensions_mut().insert(std::mem::take(&mut self.trail));
+        response
+    }
+
+    fn commit(&mut self, response: Response<B>, index: usize) -> Response<RouteBody<AnswerBody<B>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (mut parts, body) = response.into_parts();
+        let mut trail = std::mem::take(&mut self.trail);
+        trail.set_answered(index);
+        let provider = &trail.attempts()[index].provider;
+        let body = RouteBody::committed(AnswerBody::inner(body), &parts.headers, self.dialect, provider);
+        parts.extensions.insert(trail);
+        Response::from_parts(parts, body)
+    }
+
+    fn unanswered(&self, failure: Failure) -> ErrorAnswer {
+        let (code, what) = match failure.kind {
+            FailureKind::Timeout => ("upstream_timeout", "no answer in time"),
+            _ => ("upstream_unreachable", "no usable answer"),
+        };
+        let message = format!("{what} for `{}`{}", self.route.name, self.reasons());
+        ErrorAnswer::new(failure.status(), code, message)
+    }
+
+    fn none_eligible(&self) -> ErrorAnswer {
+        let message = format!("no provider of `{}` is eligible now{}", self.route.name, self.reasons());
+        let answer = ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_provider", message);
+        match self.reopens_after {
+            Some(seconds) if seconds <= LONGEST_WAIT => answer.retry_after(Duration::from_secs(seconds)),
+            // It is long, or nobody knows.
+            _ => answer
+                .retry_after(Duration::from_secs(LONGEST_WAIT))
+                .header(X_SHOULD_RETRY, HeaderValue::from_static("false")),
+        }
+    }
+
+    /// Each attempt's provider and what came of it: `: groq: 503; deepinfra: closed: balance > 0 (balance = 0)`.
+    fn reasons(&self) -> String {
+        let mut reasons = String::new();
+        for attempt in self.trail.attempts() {
+            reasons.push_str(if reasons.is_empty() { ": " } else { "; " });
+            reasons.push_str(&attempt.provider);
+            reasons.push_str(": ");
+            match &attempt.outcome {
+                Outcome::Skipped(reason) | Outcome::Failed(_, reason) => reasons.push_str(reason),
+                Outcome::Answered(status) | Outcome::Refused(status) | Outcome::FailedEarly(status, _) => {
+                    reasons.push_str(status.as_str());
+                }
+            }
+        }
+        reasons
+    }
+}
+
+fn retry_after<B>(response: &Response<B>) -> Option<u64> {
+    response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
