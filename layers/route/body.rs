@@ -85,11 +85,16 @@ impl<B> RouteBody<B> {
     }
 
     /// A provider's body, with the headers that came with it and the dialect of the request's path.
-    pub(super) fn committed(inner: B, headers: &HeaderMap, dialect: Dialect, provider: &Arc<str>) -> Self {
-        // An event can be added neither to an encoded stream nor to one whose length was announced.
+    pub(super) fn committed(inner: B, headers: &HeaderMap, dialect: Dialect, provider: &Arc<str>) -> Self
+    where
+        B: Body,
+    {
+        // An event can be added neither to an encoded stream nor to one whose length is announced; a server announces
+        // the length that the body says it has.
         let takes_events = is_event_stream(headers)
             && !headers.contains_key(header::CONTENT_ENCODING)
-            && !headers.contains_key(header::CONTENT_LENGTH);
+            && !headers.contains_key(header::CONTENT_LENGTH)
+            && inner.size_hint().exact().is_none();
         let on_break = if takes_events {
             OnBreak::SendEvent { dialect, provider: Arc::clone(provider) }
         } else {
@@ -100,11 +105,10 @@ impl<B> RouteBody<B> {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
     headers
         .get(header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
+        .is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 impl<B> Body for RouteBody<B>

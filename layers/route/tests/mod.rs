@@ -1,6 +1,7 @@
 //! What the tests of the router share: a scripted provider, its errors, and its bodies.
 
 mod attempts;
+mod body;
 mod choice;
 mod reference;
 
