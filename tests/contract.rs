@@ -2,7 +2,11 @@
 
 mod support;
 
-use pointsman_layers::body::CollectLayer;
+use pointsman_layers::{
+    body::CollectLayer,
+    error_count::{ErrorCountLayer, ErrorCounts},
+    quota::{QuotaCache, QuotaError, QuotaLayer},
+};
 use support::contract::Row;
 
 /// One row a layer. The laws are in `support/contract/laws.rs`.
@@ -33,6 +37,8 @@ macro_rules! contract {
 
 contract! {
     collect: Row::new(CollectLayer::new(1024));
+    error_count: Row::new(ErrorCountLayer::new(ErrorCounts::default().window("a")));
+    quota: Row::new(QuotaLayer::new(QuotaCache::default().insert("a", async || Ok::<_, QuotaError>(true.into()))));
 }
 
 /// A law that nothing can break says nothing: each is broken here by a layer that is written for it.
