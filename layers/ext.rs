@@ -72,7 +72,7 @@ pub enum Commit {
 /// Marks an answer of a gate that let nothing through: the provider was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateClosed {
-    /// Why, in words fit for the client: `balance > 0 (balance = 0)`.
+    /// Why, in words fit for the client: `closed: balance > 0 (balance = 0)`.
     pub reason: Arc<str>,
 }
 

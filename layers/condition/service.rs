@@ -1,0 +1,113 @@
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use serde_json::Value;
+use tower_service::Service;
+
+use super::{
+    ConditionFuture,
+    layer::Rule,
+    policy::{Verdict, decide},
+};
+use crate::{
+    body::AnswerBody,
+    error_count::ErrorCountHandle,
+    ext::Candidate,
+    quota::{QuotaHandle, QuotaRead},
+};
+
+/// The service of [`ConditionLayer`](super::ConditionLayer). See the [module docs](super).
+#[derive(Clone, Debug)]
+pub struct ConditionGate<S> {
+    inner: S,
+    rule: Option<Rule>,
+}
+
+/// What a request's extensions say so far.
+enum First {
+    Decided(Verdict),
+    /// The quota has to be waited for.
+    Ask(QuotaRead, Rule, u64),
+}
+
+impl<S> ConditionGate<S> {
+    pub(super) fn new(inner: S, rule: Option<Rule>) -> Self {
+        Self { inner, rule }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// The instance that was polled ready; a fresh clone stays.
+    fn take_ready(&mut self) -> S
+    where
+        S: Clone,
+    {
+        let fresh = self.inner.clone();
+        std::mem::replace(&mut self.inner, fresh)
+    }
+
+    /// Decides without waiting, if that can be. On the way to an open gate nothing is allocated or cloned.
+    fn first(&self, extensions: &http::Extensions) -> First {
+        let (condition, on_unknown) = match &self.rule {
+            Some(rule) => (&rule.condition, rule.on_unknown),
+            None => match extensions.get::<Candidate>() {
+                Some(Candidate { condition: Some(condition), on_unknown, .. }) => (&**condition, *on_unknown),
+                _ => return First::Decided(Verdict::Open),
+            },
+        };
+        let error_count = extensions.get::<ErrorCountHandle>().map_or(0, ErrorCountHandle::count);
+        match condition.evaluate_lazily(None, error_count) {
+            Ok(Some(true)) => return First::Decided(Verdict::Open),
+            Ok(None) => {}
+            // Comes to the same, with the reason.
+            Ok(Some(false)) | Err(_) => return First::Decided(decide(condition, &Value::Null, error_count)),
+        }
+        let Some(handle) = extensions.get::<QuotaHandle>() else {
+            return First::Decided(on_unknown.decide(condition, None, error_count));
+        };
+        match handle.cached() {
+            Some(reading) => First::Decided(on_unknown.decide(condition, Some(&reading), error_count)),
+            None => First::Ask(handle.read(), Rule { condition: condition.clone(), on_unknown }, error_count),
+        }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ConditionGate<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+{
+    type Response = Response<AnswerBody<R>>;
+    type Error = S::Error;
+    type Future = ConditionFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> ConditionFuture<S, B> {
+        match self.first(request.extensions()) {
+            First::Decided(Verdict::Open) => ConditionFuture::calling(self.inner.call(request)),
+            First::Decided(Verdict::Closed(reason)) => {
+                // Whatever place the ready instance holds in a limit below is given back.
+                self.take_ready();
+                ConditionFuture::closed(reason)
+            }
+            First::Ask(read, rule, error_count) => {
+                ConditionFuture::asking(read, rule, error_count, self.take_ready(), request)
+            }
+        }
+    }
+}
