@@ -1,2 +1,4 @@
-//! x
+//! A gateway for language-model requests, built from composable Tower layers.
+
+mod near;
 pub mod provider;

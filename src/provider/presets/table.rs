@@ -1,0 +1,282 @@
+use std::borrow::Cow::Borrowed;
+
+use http::HeaderName;
+
+use super::{AuthForm, Preset, QuotaRequest, QuotaSource, Reshape};
+
+/// An OpenAI-compatible API behind a key, which reports its limits in headers: what most of the table is.
+const COMPATIBLE: Preset = Preset {
+    name: "",
+    aliases: &[],
+    base_url: None,
+    key_variable: None,
+    auth: AuthForm::Bearer,
+    headers: &[],
+    quota: QuotaSource::Headers,
+    models: &[],
+    disabled: None,
+    terms: None,
+};
+
+/// A quota that is read by `GET` with the backend's own key, all of whose answer counts.
+const GET: QuotaRequest =
+    QuotaRequest { method: "GET", url: "", auth: AuthForm::Bearer, pointer: "", map: &[], fields: None };
+
+/// Every provider that is known by name.
+pub static PRESETS: [Preset; 28] = [
+    Preset {
+        name: "openai-api",
+        aliases: &["OpenaiAPI", "OpenaiAccount", "openai"],
+        base_url: Some("https://api.openai.com/v1"),
+        key_variable: Some("OPENAI_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "pollinations",
+        aliases: &["Pollinations", "PollinationsAI"],
+        base_url: Some("https://gen.pollinations.ai/v1"),
+        key_variable: Some("POLLINATIONS_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest {
+            url: "https://gen.pollinations.ai/account/balance",
+            fields: Some(&["balance"]),
+            ..GET
+        }),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "yupp",
+        aliases: &["Yupp"],
+        key_variable: Some("YUPP_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest {
+            // The input is the batch of one call without arguments.
+            url: "https://yupp.ai/api/trpc/credits.getCredits?batch=1&input=%7B%220%22%3A%7B%22json%22%3Anull%2C%22meta%22%3A%7B%22values%22%3A%5B%22undefined%22%5D%2C%22v%22%3A1%7D%7D%7D",
+            auth: AuthForm::Cookie(Borrowed("__Secure-yupp.session-token")),
+            pointer: "/0/result/data/json",
+            map: &[
+                // The credits come as a bare number or inside an object.
+                ("credits.remaining", Reshape::Pointer(Borrowed(&[Borrowed(""), Borrowed("/currentCreditBalance")]))),
+                ("credits.total", Reshape::Constant(5000.0)),
+            ],
+            fields: Some(&["credits.remaining", "credits.total"]),
+            ..GET
+        }),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "puter",
+        aliases: &["Puter", "PuterJS"],
+        base_url: Some("https://api.puter.com/puterai/openai/v1"),
+        key_variable: Some("PUTER_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest { url: "https://api.puter.com/metering/usage", ..GET }),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "gemini-cli",
+        aliases: &["GeminiCLI"],
+        base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
+        key_variable: Some("GEMINI_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest {
+            method: "POST",
+            url: "https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota",
+            auth: AuthForm::None,
+            map: &[("models", Reshape::KeyedBy { list: Borrowed("/buckets"), by: Borrowed("/modelId") })],
+            fields: Some(&["buckets.*.*", "models.*.*"]),
+            ..GET
+        }),
+        terms: Some(
+            "Google does not let other software use the login of its command-line tool, so this is the Gemini API with \
+             an API key.",
+        ),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "github-copilot",
+        aliases: &["GithubCopilot"],
+        base_url: Some("https://api.githubcopilot.com"),
+        quota: QuotaSource::Request(QuotaRequest {
+            url: "https://api.github.com/copilot_internal/user",
+            auth: AuthForm::Scheme(Borrowed("token")),
+            ..GET
+        }),
+        disabled: Some("the login of another program is not used"),
+        terms: Some("This login belongs to GitHub's own editors and tools; keeping GitHub's terms is up to you."),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "groq",
+        aliases: &["Groq"],
+        base_url: Some("https://api.groq.com/openai/v1"),
+        key_variable: Some("GROQ_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "deepinfra",
+        aliases: &["DeepInfra"],
+        base_url: Some("https://api.deepinfra.com/v1/openai"),
+        key_variable: Some("DEEPINFRA_API_KEY"),
+        quota: QuotaSource::None,
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "minimax",
+        aliases: &["MiniMax"],
+        base_url: Some("https://api.minimax.io/v1"),
+        key_variable: Some("MINIMAX_API_KEY"),
+        quota: QuotaSource::None,
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "gemini",
+        aliases: &["Gemini", "GeminiPro"],
+        base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
+        key_variable: Some("GEMINI_API_KEY"),
+        quota: QuotaSource::None,
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "qwen-oauth",
+        aliases: &["QwenCode"],
+        base_url: Some("https://portal.qwen.ai/v1"),
+        headers: &[("x-dashscope-cachecontrol", "enable"), ("x-dashscope-authtype", "qwen-oauth")],
+        quota: QuotaSource::None,
+        models: &["qwen3-coder-plus", "qwen3-coder-flash", "qwen-turbo", "qwen-plus", "qwen-max", "coder-model"],
+        disabled: Some("the login of another program is not used"),
+        terms: Some(
+            "For development only, and not affiliated with Qwen: this login belongs to Qwen Code, and keeping the \
+             provider's terms is up to you.",
+        ),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "anthropic",
+        aliases: &["Anthropic"],
+        base_url: Some("https://api.anthropic.com/v1"),
+        key_variable: Some("ANTHROPIC_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "openrouter",
+        aliases: &["OpenRouter"],
+        base_url: Some("https://openrouter.ai/api/v1"),
+        key_variable: Some("OPENROUTER_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest {
+            url: "https://openrouter.ai/api/v1/credits",
+            pointer: "/data",
+            map: &[("balance", Reshape::Difference(Borrowed("/total_credits"), Borrowed("/total_usage")))],
+            fields: Some(&["balance", "total_credits", "total_usage"]),
+            ..GET
+        }),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "deepseek",
+        aliases: &["DeepSeekAPI"],
+        base_url: Some("https://api.deepseek.com/v1"),
+        key_variable: Some("DEEPSEEK_API_KEY"),
+        quota: QuotaSource::Request(QuotaRequest {
+            url: "https://api.deepseek.com/user/balance",
+            map: &[("balance", Reshape::Pointer(Borrowed(&[Borrowed("/balance_infos/0/total_balance")])))],
+            fields: Some(&["balance", "is_available", "balance_infos.*.*"]),
+            ..GET
+        }),
+        ..COMPATIBLE
+    },
+    Preset { name: "ollama", base_url: Some("http://127.0.0.1:11434/v1"), quota: QuotaSource::None, ..COMPATIBLE },
+    Preset { name: "vllm", base_url: Some("http://127.0.0.1:8000/v1"), quota: QuotaSource::None, ..COMPATIBLE },
+    Preset { name: "lmstudio", base_url: Some("http://127.0.0.1:1234/v1"), quota: QuotaSource::None, ..COMPATIBLE },
+    Preset { name: "llamacpp", base_url: Some("http://127.0.0.1:8080/v1"), quota: QuotaSource::None, ..COMPATIBLE },
+    Preset {
+        name: "mistral",
+        base_url: Some("https://api.mistral.ai/v1"),
+        key_variable: Some("MISTRAL_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "together",
+        base_url: Some("https://api.together.xyz/v1"),
+        key_variable: Some("TOGETHER_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "fireworks",
+        base_url: Some("https://api.fireworks.ai/inference/v1"),
+        key_variable: Some("FIREWORKS_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "cerebras",
+        base_url: Some("https://api.cerebras.ai/v1"),
+        key_variable: Some("CEREBRAS_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset { name: "xai", base_url: Some("https://api.x.ai/v1"), key_variable: Some("XAI_API_KEY"), ..COMPATIBLE },
+    Preset {
+        name: "nvidia",
+        base_url: Some("https://integrate.api.nvidia.com/v1"),
+        key_variable: Some("NVIDIA_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "huggingface",
+        base_url: Some("https://router.huggingface.co/v1"),
+        key_variable: Some("HF_TOKEN"),
+        quota: QuotaSource::Request(QuotaRequest { url: "https://huggingface.co/api/whoami-v2", ..GET }),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "perplexity",
+        base_url: Some("https://api.perplexity.ai"),
+        key_variable: Some("PERPLEXITY_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "dashscope",
+        base_url: Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+        key_variable: Some("DASHSCOPE_API_KEY"),
+        ..COMPATIBLE
+    },
+    Preset {
+        name: "azure-openai",
+        // Each resource has a host of its own.
+        key_variable: Some("AZURE_OPENAI_API_KEY"),
+        auth: AuthForm::Header(HeaderName::from_static("api-key")),
+        ..COMPATIBLE
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unambiguous() {
+        let mut seen = HashSet::new();
+        for preset in &PRESETS {
+            // Aliases may differ from their own preset's name by case alone, but not from another's.
+            let own: HashSet<_> = preset.names().map(str::to_lowercase).collect();
+            for name in own {
+                assert!(seen.insert(name.clone()), "{name} is listed twice");
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_can_be_used() {
+        for preset in &PRESETS {
+            if let Some(url) = preset.base_url {
+                assert!(url.parse::<http::Uri>().is_ok() && !url.ends_with('/'), "{}: {url}", preset.name);
+            }
+            for (name, value) in preset.headers {
+                assert!(name.parse::<HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok());
+            }
+            if let QuotaSource::Request(request) = &preset.quota {
+                let url: http::Uri = request.url.parse().unwrap();
+                assert_eq!(url.scheme_str(), Some("https"), "{}", preset.name);
+                assert!(request.method.parse::<http::Method>().is_ok());
+                assert!(request.pointer.is_empty() || request.pointer.starts_with('/'));
+            }
+        }
+    }
+}
