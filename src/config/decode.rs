@@ -1,0 +1,371 @@
+//! From the tree to typed values: a cursor that reports what it cannot read and goes on, so that all mistakes of a
+//! file are found at once.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Map, Value as Json};
+
+use super::{
+    Secret,
+    diagnostic::Severity,
+    interpolate::{Environment, expand_home, interpolate},
+    node::{Node, Value},
+    scalar,
+};
+use crate::near::near;
+
+/// A diagnostic whose place is still a node.
+#[derive(Debug)]
+pub(super) struct Finding<'a> {
+    pub(super) severity: Severity,
+    pub(super) node: &'a Node,
+    /// A part of the node's string.
+    pub(super) within: Option<Range<usize>>,
+    pub(super) message: String,
+    pub(super) label: Option<String>,
+    pub(super) related: Option<(&'a Node, String)>,
+    pub(super) help: Option<String>,
+}
+
+impl<'a> Finding<'a> {
+    fn new(severity: Severity, node: &'a Node, message: String) -> Self {
+        Self { severity, node, within: None, message, label: None, related: None, help: None }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Names the one that was probably meant, if there is one.
+    pub(super) fn did_you_mean<'n>(self, meant: impl IntoIterator<Item = &'n str>) -> Self {
+        let names = either(meant);
+        if names.is_empty() { self } else { self.help(format!("did you mean {names}?")) }
+    }
+
+    pub(super) fn within(mut self, part: Range<usize>) -> Self {
+        self.within = Some(part);
+        self
+    }
+
+    pub(super) fn related(mut self, node: &'a Node, label: impl Into<String>) -> Self {
+        self.related = Some((node, label.into()));
+        self
+    }
+}
+
+/// ``` `a`, `b` or `c` ```
+fn either<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let mut names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.pop() {
+        Some(last) if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+        last => last.unwrap_or_default(),
+    }
+}
+
+/// What is the same all over a file.
+pub(super) struct Context<'a> {
+    pub(super) environment: &'a dyn Environment,
+    /// Relative paths start here.
+    pub(super) folder: &'a Path,
+    pub(super) findings: RefCell<Vec<Finding<'a>>>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn report(&self, finding: Finding<'a>) {
+        self.findings.borrow_mut().push(finding);
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.findings.borrow().iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+}
+
+/// A node, with the key it stands under.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) node: &'a Node,
+    pub(super) key: Option<&'a Node>,
+}
+
+impl<'a> Cursor<'a> {
+    /// An error at this value. One at nothing points at the key instead, so that there is something to see.
+    pub(super) fn error(&self, message: impl Into<String>) -> Finding<'a> {
+        Finding::new(Severity::Error, self.visible(), message.into())
+    }
+
+    /// A warning at this value.
+    pub(super) fn warning(&self, message: impl Into<String>) -> Finding<'a> {
+        Finding::new(Severity::Warning, self.visible(), message.into())
+    }
+
+    /// The key, or the value where there is none.
+    pub(super) fn at_key(self) -> Self {
+        Self { node: self.key.unwrap_or(self.node), ..self }
+    }
+
+    fn visible(&self) -> &'a Node {
+        if self.node.is_null() { self.key.unwrap_or(self.node) } else { self.node }
+    }
+
+    pub(super) fn report(&self, finding: Finding<'a>) {
+        self.context.report(finding);
+    }
+
+    /// Reports and gives nothing: `return cursor.fail(cursor.error(..))`.
+    pub(super) fn fail<T>(&self, finding: Finding<'a>) -> Option<T> {
+        self.report(finding);
+        None
+    }
+
+    /// The name that this value has in messages.
+    fn subject(&self) -> String {
+        match self.key.and_then(Node::as_str) {
+            Some(key) => format!("`{key}`"),
+            None => "this item".into(),
+        }
+    }
+
+    pub(super) fn wrong_type<T>(&self, expected: &str) -> Option<T> {
+        let found = self.node.kind();
+        let error = self.error(format!("{}: expected {expected}, found {found}", self.subject()));
+        self.fail(error.label(format!("expected {expected}")))
+    }
+
+    /// A string with its references resolved; those named in `keep` stay.
+    pub(super) fn template(self, keep: &[&str]) -> Option<Cow<'a, str>> {
+        match &self.node.value {
+            Value::String(text) => match interpolate(text, self.context.environment, self.context.folder, keep) {
+                Ok(text) => Some(text),
+                Err(dangling) => {
+                    let mut error = self.error(dangling.message).within(dangling.span);
+                    error.help = dangling.help;
+                    self.fail(error)
+                }
+            },
+            Value::Number(_) | Value::UnusableNumber | Value::Bool(_) => {
+                let found = self.node.kind();
+                let error = self.error(format!("{}: expected a string, found {found}", self.subject()));
+                self.fail(error.label("expected a string").help("quote it to make it a string"))
+            }
+            _ => self.wrong_type("a string"),
+        }
+    }
+
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        self.template(&[])
+    }
+
+    pub(super) fn string(self) -> Option<String> {
+        self.text().map(Cow::into_owned)
+    }
+
+    /// A string that is not empty.
+    pub(super) fn name(self) -> Option<String> {
+        let name = self.string()?;
+        if name.trim().is_empty() {
+            return self.fail(self.error(format!("{} is empty", self.subject())).label("expected a name"));
+        }
+        Some(name)
+    }
+
+    /// A credential. An empty one, as an optional variable leaves it, is none.
+    pub(super) fn secret(self) -> Option<Secret> {
+        let text = self.string()?;
+        match text.trim() {
+            "" => None,
+            secret if http::HeaderValue::from_str(secret).is_ok() => Some(Secret::new(secret)),
+            _ => self.fail(self.error(format!("{} has a character that no header can hold", self.subject()))),
+        }
+    }
+
+    /// The text of a scalar that is not a string by its nature: a number as it is, or a string made of references.
+    fn referenced(self) -> Option<Option<Cow<'a, str>>> {
+        match &self.node.value {
+            Value::String(text) if text.contains("${") => self.text().map(Some),
+            _ => Some(None),
+        }
+    }
+
+    pub(super) fn bool(self) -> Option<bool> {
+        match (&self.node.value, self.referenced()?.as_deref()) {
+            (Value::Bool(value), _) => Some(*value),
+            (_, Some("true")) => Some(true),
+            (_, Some("false")) => Some(false),
+            (_, Some(_)) => self.fail(self.error(format!("{}: expected `true` or `false`", self.subject()))),
+            (Value::String(_), None) => {
+                let error = self.error(format!("{}: expected a boolean, found a string", self.subject()));
+                self.fail(error.label("expected a boolean").help("write `true` or `false`, without quotes"))
+            }
+            _ => self.wrong_type("a boolean"),
+        }
+    }
+
+    /// A whole number in a range.
+    pub(super) fn integer(self, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let number = match (&self.node.value, self.referenced()?) {
+            (Value::Number(number), _) => number.as_u64(),
+            (_, Some(text)) => text.trim().parse().ok(),
+            (Value::UnusableNumber, _) => None,
+            (Value::String(text), None) if text.trim().parse::<f64>().is_ok() => {
+                let error = self.error(format!("{}: expected a number, found a string", self.subject()));
+                return self.fail(error.label("expected a number").help("remove the quotes"));
+            }
+            _ => return self.wrong_type("a number"),
+        };
+        number.filter(|number| range.contains(number)).or_else(|| {
+            let what = if *range.end() == u64::MAX {
+                format!("a whole number of at least {}", range.start())
+            } else {
+                format!("a whole number from {} to {}", range.start(), range.end())
+            };
+            self.fail(self.error(format!("{}: expected {what}", self.subject())).label("not such a number"))
+        })
+    }
+
+    pub(super) fn count(self) -> Option<usize> {
+        self.integer(1..=u64::MAX).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn duration(self) -> Option<Duration> {
+        let duration = match &self.node.value {
+            Value::Number(number) => number.as_f64().and_then(scalar::duration_from_seconds),
+            Value::UnusableNumber => None,
+            Value::String(_) => scalar::parse_duration(&self.text()?),
+            _ => return self.wrong_type("a duration"),
+        };
+        duration.or_else(|| {
+            let error = self.error(format!("{} is not a duration", self.subject())).label("expected a duration");
+            self.fail(error.help("write `10s`, `1m30s`, `500ms` or a number of seconds"))
+        })
+    }
+
+    pub(super) fn size(self) -> Option<usize> {
+        let size = match &self.node.value {
+            Value::Number(number) => number.as_u64().and_then(|bytes| usize::try_from(bytes).ok()),
+            Value::UnusableNumber => None,
+            Value::String(_) => scalar::parse_size(&self.text()?),
+            _ => return self.wrong_type("a size"),
+        };
+        size.or_else(|| {
+            let error = self.error(format!("{} is not a size", self.subject())).label("expected a size");
+            self.fail(error.help("write `32MiB`, `10MB` or a number of bytes"))
+        })
+    }
+
+    pub(super) fn url(self) -> Option<http::Uri> {
+        let text = self.text()?;
+        let (complaint, help) = match text.parse::<http::Uri>() {
+            Ok(url) => match (url.scheme_str(), url.authority()) {
+                (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+                    ("has a user or a password in it", "credentials go into `api_key` or `headers`")
+                }
+                (Some("http" | "https"), Some(authority)) if !authority.host().is_empty() => return Some(url),
+                (None, _) => ("has no scheme", "write it as `https://host/path`"),
+                _ => ("is not an HTTP URL", "write it as `https://host/path`"),
+            },
+            Err(_) => ("is not a URL", "write it as `https://host/path`"),
+        };
+        self.fail(self.error(format!("{} {complaint}", self.subject())).label("expected a URL").help(help))
+    }
+
+    pub(super) fn path(self) -> Option<PathBuf> {
+        Some(expand_home(&self.text()?, self.context.environment, self.context.folder))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let error = self.error(format!("{}: there is no such choice", self.subject()));
+        self.fail(
+            error
+                .label(format!("expected {}", either(words.iter().map(|(word, _)| *word))))
+                .did_you_mean(near(&text, words.iter().map(|w| w.0))),
+        )
+    }
+
+    /// A list, each item read by `read`; items that fail are left out.
+    pub(super) fn list<T>(self, read: impl FnMut(Cursor<'a>) -> Option<T>) -> Option<Vec<T>> {
+        Some(self.items()?.filter_map(read).collect())
+    }
+
+    pub(super) fn items(self) -> Option<impl ExactSizeIterator<Item = Cursor<'a>>> {
+        match &self.node.value {
+            Value::Seq(items) => Some(items.iter().map(move |node| Cursor { context: self.context, node, key: None })),
+            _ => self.wrong_type("a list"),
+        }
+    }
+
+    /// The entries of a mapping, those that `<<` merges in included; nothing is an empty mapping.
+    pub(super) fn entries(self) -> Option<Vec<Cursor<'a>>> {
+        match &self.node.value {
+            Value::Null => Some(Vec::new()),
+            Value::Map(_) => {
+                let mut entries = Vec::new();
+                self.collect_entries(&mut entries);
+                Some(entries)
+            }
+            _ => self.wrong_type("a mapping"),
+        }
+    }
+
+    fn collect_entries(self, entries: &mut Vec<Cursor<'a>>) {
+        let Value::Map(own) = &self.node.value else {
+            self.wrong_type::<()>("a mapping to merge");
+            return;
+        };
+        let is_merge = |key: &Node| key.as_str() == Some("<<");
+        for (key, node) in own.iter().filter(|(key, _)| !is_merge(key)) {
+            let known = |entry: &Cursor<'_>| entry.key.and_then(Node::as_str) == key.as_str();
+            // A mapping's own entries come first, so they win over merged ones.
+            if !entries.iter().any(known) {
+                entries.push(Cursor { context: self.context, node, key: Some(key) });
+            }
+        }
+        for (key, node) in own.iter().filter(|(key, _)| is_merge(key)) {
+            let merged = Cursor { context: self.context, node, key: Some(key) };
+            match &node.value {
+                Value::Seq(_) => merged.items().into_iter().flatten().for_each(|item| item.collect_entries(entries)),
+                _ => merged.collect_entries(entries),
+            }
+        }
+    }
+
+    /// The value as JSON, with references resolved in every string.
+    pub(super) fn json(self) -> Option<Json> {
+        Some(match &self.node.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(number) => Json::Number(number.clone()),
+            Value::String(_) => Json::String(self.string()?),
+            Value::Seq(_) => Json::Array(self.list(Cursor::json)?),
+            Value::Map(_) => Json::Object(self.json_object()?),
+            Value::UnusableNumber => {
+                return self.fail(self.error(format!("{} is not a number that JSON can hold", self.subject())));
+            }
+            // The check of the whole tree has reported it.
+            Value::Tagged => return None,
+        })
+    }
+
+    pub(super) fn json_object(self) -> Option<Map<String, Json>> {
+        let entries = self.entries()?;
+        Some(entries.into_iter().filter_map(|entry| Some((entry.key?.as_str()?.to_owned(), entry.json()?))).collect())
+    }
+}

@@ -1,0 +1,167 @@
+//! What is wrong with a configuration, and where.
+
+use std::{
+    error::Error,
+    fmt::{self, Display, Formatter},
+    ops::Range,
+    sync::Arc,
+};
+
+use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// The configuration can be used, and will probably not do what was meant.
+    Warning,
+}
+
+/// One thing that is wrong, at one place.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    pub(super) severity: Severity,
+    pub(super) message: String,
+    pub(super) place: Option<Place>,
+    pub(super) label: Option<String>,
+    pub(super) related: Option<(Range<usize>, String)>,
+    pub(super) help: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) span: Range<usize>,
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl Diagnostic {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What is said at the marked place, if anything.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// What could be done about it.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// The line of the marked place, from 1. `None` if the trouble is not inside the file.
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.line)
+    }
+
+    /// The column of the marked place, from 1, in characters.
+    pub fn column(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.column)
+    }
+
+    /// The marked bytes of the text.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.place.as_ref().map(|place| place.span.clone())
+    }
+}
+
+/// Everything that is wrong with one file, errors before warnings, each in the order of the text.
+///
+/// [`Display`] shows them with the lines they are about, in plain text. Values that could be credentials are blotted
+/// out there.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    pub(super) file: Option<Arc<str>>,
+    /// The text without its credentials, byte for byte as long as the real one.
+    pub(super) shown: Arc<str>,
+    pub(super) list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// One error about a file as a whole.
+    pub(super) fn of_file(file: Option<Arc<str>>, message: String, help: Option<String>) -> Self {
+        let severity = Severity::Error;
+        let error = Diagnostic { severity, message, place: None, label: None, related: None, help };
+        Self { file, shown: "".into(), list: vec![error] }
+    }
+
+    /// The file's path, if the text came from one.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The diagnostics one by one.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether one of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// The text for people; with `color`, for a terminal that understands ANSI escapes.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let rendered: Vec<_> = self.list.iter().map(|diagnostic| self.render_one(&renderer, diagnostic)).collect();
+        rendered.join("\n\n")
+    }
+
+    fn render_one(&self, renderer: &Renderer, diagnostic: &Diagnostic) -> String {
+        let path = self.file.as_deref().unwrap_or("<config>");
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = level.primary_title(&diagnostic.message).elements([] as [Element<'_>; 0]);
+        if let Some(place) = &diagnostic.place {
+            let primary = AnnotationKind::Primary.span(place.span.clone()).label(diagnostic.label.as_deref());
+            let related = diagnostic
+                .related
+                .iter()
+                .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(label.as_str()));
+            group = group.element(Snippet::source(&*self.shown).path(path).annotation(primary).annotations(related));
+        } else if let Some(file) = &self.file {
+            group = group.element(annotate_snippets::Origin::path(&**file));
+        }
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        renderer.render(&[group])
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Display for Diagnostics {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl Error for Diagnostics {}

@@ -1,0 +1,74 @@
+//! The keys of one mapping: each is asked for once, and what nobody asked for is unknown.
+
+use super::{decode::Cursor, node::Node};
+use crate::near::near;
+
+pub(super) struct Fields<'a> {
+    /// The mapping itself.
+    pub(super) at: Cursor<'a>,
+    entries: Vec<Cursor<'a>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a mapping; an error if it is none.
+    pub(super) fn of(at: Cursor<'a>) -> Option<Self> {
+        Some(Self { at, entries: at.entries()?, asked: Vec::new() })
+    }
+
+    /// Takes the entry with this key.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Cursor<'a>> {
+        self.asked.push(key);
+        let index = self.entries.iter().position(|entry| entry.key.and_then(Node::as_str) == Some(key))?;
+        Some(self.entries.remove(index))
+    }
+
+    /// The same under two names; both at once are an error.
+    pub(super) fn take_either(&mut self, key: &'static str, synonym: &'static str) -> Option<Cursor<'a>> {
+        let (first, second) = (self.take(key), self.take(synonym));
+        if let (Some(first), Some(second)) = (&first, &second) {
+            let error =
+                second.at_key().error(format!("`{synonym}` is another name for `{key}`; only one can be given"));
+            second.report(error.label("given again").related(first.at_key().node, "given here"));
+        }
+        first.or(second)
+    }
+
+    /// The value of a key that may be left out. One that cannot be read is reported, and counts as left out.
+    pub(super) fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(Cursor<'a>) -> Option<T>) -> Option<T> {
+        self.take(key).filter(|value| !value.node.is_null()).and_then(read)
+    }
+
+    /// The value of a key that has to be there.
+    pub(super) fn required<T>(&mut self, key: &'static str, read: impl FnOnce(Cursor<'a>) -> Option<T>) -> Option<T> {
+        match self.take(key) {
+            Some(value) => read(value),
+            None => self.missing(key),
+        }
+    }
+
+    pub(super) fn missing<T>(&self, key: &str) -> Option<T> {
+        let error = self.at.error(format!("missing key `{key}`"));
+        self.at.fail(error.label(format!("`{key}` is required here")))
+    }
+
+    /// What is left over, for mappings whose keys are names.
+    pub(super) fn rest(self) -> Vec<Cursor<'a>> {
+        self.entries
+    }
+
+    /// Reports what nobody asked for.
+    pub(super) fn finish(self) {
+        for entry in &self.entries {
+            let Some(key) = entry.key.and_then(Node::as_str) else { continue };
+            let error = entry.at_key().error(format!("unknown key `{key}`")).label("not a key that is known here");
+            let meant = near(key, self.asked.iter().copied());
+            let error = if meant.is_empty() {
+                error.help(format!("known here: {}", self.asked.join(", ")))
+            } else {
+                error.did_you_mean(meant)
+            };
+            entry.report(error);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The configuration: YAML in, typed and checked values out, or diagnostics that point at the line.
+//!
+//! Everything that is wrong with a file is reported at once, each with its place, and shown as a compiler would. Load
+//! a file and look up a route:
+//!
+//! ```
+//! use pointsman::config::Config;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("config.yaml");
+//! std::fs::write(&path, "
+//! models:
+//!   - name: my-gpt4
+//!     providers:
+//!       - { provider: PollinationsAI, model: openai-large, condition: balance > 0 }
+//!       - { provider: ollama, model: llama3 }
+//! ")?;
+//!
+//! let loaded = Config::load(&path)?;
+//! let route = loaded.config.route("my-gpt4").unwrap();
+//! assert_eq!(route.candidates[0].backend, "pollinations");
+//! assert_eq!(route.candidates[1].model, "llama3");
+//! assert!(loaded.config.route("my-gpt5").is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A mistake is shown where it is:
+//!
+//! ```
+//! use pointsman::config::Config;
+//!
+//! let wrong = Config::from_yaml("
+//! models:
+//!   - name: fast
+//!     providers:
+//!       - { provider: ollama, model: 4.1 }
+//! ").unwrap_err();
+//! assert_eq!(wrong.to_string(), "\
+//! error: `model`: expected a string, found a number
+//!  --> <config>:5:36
+//!   |
+//! 5 |       - { provider: ollama, model: 4.1 }
+//!   |                                    ^^^ expected a string
+//!   |
+//!   = help: quote it to make it a string");
+//! ```
+//!
+//! In every string, `${VAR}`, `${VAR:-default}` and `${file:/path}` stand for a variable of the environment or the
+//! content of a file, and `$${` for a plain `${`.
+
+mod backend;
+mod check;
+mod decode;
+mod diagnostic;
+mod discover;
+mod doubts;
+mod fields;
+mod interpolate;
+mod load;
+mod locate;
+mod mask;
+mod node;
+mod quota;
+mod resolve;
+mod route;
+mod scalar;
+mod secret;
+mod server;
+
+use std::path::PathBuf;
+
+pub use self::{
+    backend::Backend,
+    diagnostic::{Diagnostic, Diagnostics, Severity},
+    discover::NotFound,
+    interpolate::{Environment, ProcessEnvironment},
+    load::Loaded,
+    quota::QuotaConfig,
+    route::{Candidate, Commit, Route},
+    secret::{Raw, Secret},
+    server::Server,
+};
+pub use crate::provider::{
+    Timeouts,
+    presets::{AuthForm, Reshape},
+};
+
+/// A configuration in which everything has been checked.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The file that it was read from, if it was one.
+    pub source: Option<PathBuf>,
+    /// The listener and its limits.
+    pub server: Server,
+    /// The providers: those that are configured, in order, then the presets that something names.
+    pub backends: Vec<Backend>,
+    /// The routes, in order.
+    pub routes: Vec<Route>,
+    /// The name of the backend for whatever no route takes.
+    pub default_backend: Option<String>,
+    /// Keys that belong to other parts, as written: `model_aliases`, and the scalars under `backends`.
+    pub other: Raw,
+}
+
+impl Config {
+    /// The route of this name. For one look-up; whoever routes requests keeps a map.
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+
+    /// The backend of this name. The aliases of a preset lead to it as well.
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        resolve::position(&self.backends, name).map(|index| &self.backends[index])
+    }
+}

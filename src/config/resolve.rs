@@ -1,0 +1,98 @@
+//! From the name of a provider to the backend that it means.
+
+use super::{Backend, decode::Cursor};
+use crate::{
+    near::near,
+    provider::presets::{self, Preset},
+};
+
+/// The backends that are configured, and the presets that something names.
+pub(super) struct Backends {
+    list: Vec<Backend>,
+}
+
+impl Backends {
+    pub(super) fn new(configured: Vec<Backend>) -> Self {
+        Self { list: configured }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Backend> {
+        self.list.iter().find(|backend| backend.name == name)
+    }
+
+    pub(super) fn into_list(self) -> Vec<Backend> {
+        self.list
+    }
+
+    /// The name of the backend that `name` means. A preset that is not configured becomes a backend by being named.
+    pub(super) fn resolve(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
+        if let Some(index) = position(&self.list, name) {
+            return Some(self.list[index].name.clone());
+        }
+        if let Some(preset) = presets::find(name) {
+            return Some(self.add(at, preset));
+        }
+        let other_case = self.list.iter().find(|backend| backend.name.eq_ignore_ascii_case(name));
+        let meant = match (other_case, presets::find_ignoring_case(name)) {
+            (Some(backend), _) => Some((backend.name.clone(), None)),
+            (None, Some(preset)) => Some((preset.name.to_owned(), Some(preset))),
+            (None, None) => None,
+        };
+        if let Some((meant, preset)) = meant {
+            let warning = at.warning(format!("`{name}` is written `{meant}`"));
+            at.report(warning.label("in other letters' case").help(format!("write `{meant}`")));
+            return Some(match preset {
+                Some(preset) => match position(&self.list, preset.name) {
+                    Some(index) => self.list[index].name.clone(),
+                    None => self.add(at, preset),
+                },
+                None => meant,
+            });
+        }
+        if routes.contains(&name) {
+            let error =
+                at.error(format!("`{name}` is a route: a route leads neither to another one nor back to itself"));
+            return at.fail(error.label("expected a provider"));
+        }
+        let configured = self.list.iter().map(|backend| backend.name.as_str());
+        let known =
+            configured.chain(presets::PRESETS.iter().flat_map(|preset| preset.names().map(|name| name as &str)));
+        let error = at.error(format!("unknown provider `{name}`"));
+        let error = error.label("neither a configured backend nor a provider that is known by name");
+        let meant = near(name, known);
+        at.fail(if meant.is_empty() {
+            error.help(format!("for a server of your own: `backends: {{ {name}: {{ type: openai, base_url: ... }} }}`"))
+        } else {
+            error.did_you_mean(meant)
+        })
+    }
+
+    fn add(&mut self, at: Cursor<'_>, preset: &'static Preset) -> String {
+        let backend = Backend::from_preset(preset, at.context.environment);
+        warn_if_unavailable(at, &backend);
+        self.list.push(backend);
+        preset.name.to_owned()
+    }
+}
+
+/// The backend of exactly this name, else the configured one that goes by another name of the same preset.
+pub(super) fn position(backends: &[Backend], name: &str) -> Option<usize> {
+    backends.iter().position(|backend| backend.name == name).or_else(|| {
+        let preset = presets::find(name)?;
+        backends.iter().position(|backend| preset.names().any(|other| other == backend.name))
+    })
+}
+
+/// Warns of a backend that no request can go to.
+pub(super) fn warn_if_unavailable(at: Cursor<'_>, backend: &Backend) {
+    let Some(reason) = &backend.unavailable else { return };
+    let name = &backend.name;
+    let warning = at.warning(format!("`{name}` cannot be used: {reason}")).label("its candidates are skipped");
+    at.report(match (backend.base_url.is_some(), backend.key_variable) {
+        (false, _) => warning.help(format!("set `backends.{name}.base_url`")),
+        (true, Some(variable)) if reason.starts_with("no credential") => {
+            warning.help(format!("set the environment variable `{variable}`, or `backends.{name}.api_key`"))
+        }
+        _ => warning,
+    });
+}

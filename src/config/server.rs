@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use super::{Raw, Secret, decode::Cursor, fields::Fields};
+
+/// The listener, who may come in, and the limits. Sizes are in bytes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Server {
+    /// The address to listen on; `127.0.0.1`.
+    pub host: String,
+    /// The port to listen on, 0 for any; 8000.
+    pub port: u16,
+    /// The keys that clients may use; without any, everybody may come in.
+    pub api_keys: Vec<Secret>,
+    /// The keys of the admin paths; without any, these are closed.
+    pub admin_keys: Vec<Secret>,
+    /// The longest request body; 32 MiB.
+    pub body_limit: usize,
+    /// The longest request head; 64 KiB.
+    pub header_limit: usize,
+    /// How long a whole request head may take; 10 s.
+    pub header_timeout: Duration,
+    /// How long a request body may be silent; 30 s.
+    pub body_timeout: Duration,
+    /// How long a connection may be idle; 75 s.
+    pub keep_alive_timeout: Duration,
+    /// More connections than this are refused; 20,000.
+    pub max_connections: usize,
+    /// More requests than this at a time are refused; 10,000.
+    pub max_in_flight: usize,
+    /// How long a shutdown waits for requests to end; 30 s.
+    pub shutdown_timeout: Duration,
+    /// Certificate and key, as written.
+    pub tls: Raw,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8000,
+            api_keys: Vec::new(),
+            admin_keys: Vec::new(),
+            body_limit: 32 << 20,
+            header_limit: 64 << 10,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(75),
+            max_connections: 20_000,
+            max_in_flight: 10_000,
+            shutdown_timeout: Duration::from_secs(30),
+            tls: Raw::default(),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn decode(at: Cursor<'_>) -> Option<Self> {
+        let mut fields = Fields::of(at)?;
+        let usual = Self::default();
+        let port = |port: Cursor<'_>| port.integer(0..=u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
+        let server = Self {
+            host: fields.optional("host", Cursor::name).unwrap_or(usual.host),
+            port: fields.optional("port", port).unwrap_or(usual.port),
+            api_keys: fields.optional("api_keys", secrets).unwrap_or_default(),
+            admin_keys: fields.optional("admin_keys", secrets).unwrap_or_default(),
+            body_limit: fields.optional("body_limit", Cursor::size).unwrap_or(usual.body_limit),
+            header_limit: fields.optional("header_limit", Cursor::size).unwrap_or(usual.header_limit),
+            header_timeout: fields.optional("header_timeout", Cursor::duration).unwrap_or(usual.header_timeout),
+            body_timeout: fields.optional("body_timeout", Cursor::duration).unwrap_or(usual.body_timeout),
+            keep_alive_timeout: fields
+                .optional("keep_alive_timeout", Cursor::duration)
+                .unwrap_or(usual.keep_alive_timeout),
+            max_connections: fields.optional("max_connections", Cursor::count).unwrap_or(usual.max_connections),
+            max_in_flight: fields.optional("max_in_flight", Cursor::count).unwrap_or(usual.max_in_flight),
+            shutdown_timeout: fields.optional("shutdown_timeout", Cursor::duration).unwrap_or(usual.shutdown_timeout),
+            tls: fields.optional("tls", Cursor::json_object).map(Raw).unwrap_or_default(),
+        };
+        fields.finish();
+        Some(server)
+    }
+}
+
+/// A list of keys, in which an empty one is an error: it would let in everybody, or nobody, and say neither.
+fn secrets(at: Cursor<'_>) -> Option<Vec<Secret>> {
+    at.list(|item| {
+        let text = item.string()?;
+        if text.trim().is_empty() {
+            return item.fail(item.error("a key is empty").label("expected a key"));
+        }
+        Some(Secret::new(text))
+    })
+}

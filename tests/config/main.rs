@@ -1,0 +1,12 @@
+//! What a configuration file may say, what becomes of it, and how its mistakes are told.
+
+// Clippy sees the tests of a test crate, and not their helpers, as tests.
+#![allow(clippy::unwrap_used)]
+
+mod backends;
+mod broken;
+mod discover;
+mod good;
+mod never_panics;
+mod support;
+mod warnings;
