@@ -2,7 +2,7 @@
 //!
 //! | extension | on | set by | read by |
 //! |---|---|---|---|
-//! | [`Candidate`] | request | route | condition, error count, first event, provider |
+//! | [`Candidate`] | request | route | condition, error count, rate-limit retry, first event, provider |
 //! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
 //! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
 //! | [`GateClosed`] | response | condition | route, error count |

@@ -11,6 +11,7 @@
 //! | [`error_count::ErrorCountLayer`] | `error-count` | counts failures in a rolling window, to the end of the body |
 //! | [`quota::QuotaLayer`] | `quota` | hands out a lazy, cached quota; a 429 from below empties it |
 //! | [`condition::ConditionLayer`] | `condition` | lets a request pass only while an expression holds |
+//! | [`rate_limit_retry::RateLimitRetryLayer`] | `rate-limit-retry` | holds a request that met a rate limit, and sends it once more |
 //! | [`first_event::FirstEventLayer`] | `first-event` | turns a failure inside a `200` into the status it means |
 //!
 //! The table reads as a request travels, from the outside in; the contracts between the layers are the typed
@@ -28,5 +29,7 @@ pub mod error_count;
 pub mod first_event;
 #[cfg(feature = "quota")]
 pub mod quota;
+#[cfg(feature = "rate-limit-retry")]
+pub mod rate_limit_retry;
 #[cfg(feature = "route")]
 pub mod route;
