@@ -18,9 +18,9 @@ pub(super) enum Awaited {
 
 impl Awaited {
     /// What a response has to wait for, if for anything.
-    pub(super) fn of<B>(response: &Response<B>, head: bool, hold_limit: usize) -> Option<Self> {
+    pub(super) fn of<B>(response: &Response<B>, passes: bool, hold_limit: usize) -> Option<Self> {
         let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
-        if head || bodiless || !response.status().is_success() {
+        if passes || bodiless || !response.status().is_success() {
             return None;
         }
         let events = is_event_stream(response.headers()) && !is_encoded(response.headers());

@@ -27,7 +27,8 @@ enum State<F, B> {
     Calling {
         #[pin]
         future: F,
-        head: bool,
+        /// Whether the answer goes up without a look at its body.
+        passes: bool,
     },
     Waiting {
         /// Taken when it is handed up.
@@ -37,8 +38,8 @@ enum State<F, B> {
 }
 
 impl<F, B, C> FirstEventFuture<F, B, C> {
-    pub(super) fn new(future: F, head: bool, hold_limit: usize, classify: C) -> Self {
-        Self { state: State::Calling { future, head }, hold_limit, classify }
+    pub(super) fn new(future: F, passes: bool, hold_limit: usize, classify: C) -> Self {
+        Self { state: State::Calling { future, passes }, hold_limit, classify }
     }
 }
 
@@ -54,9 +55,9 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Calling { future, head } => {
+                StateProj::Calling { future, passes } => {
                     let response = ready!(future.poll(cx))?.map(FirstEventBody::new);
-                    match Awaited::of(&response, *head, *this.hold_limit) {
+                    match Awaited::of(&response, *passes, *this.hold_limit) {
                         Some(awaited) => this.state.set(State::Waiting { response: Some(response), awaited }),
                         None => return Poll::Ready(Ok(response.map(AnswerBody::inner))),
                     }

@@ -36,7 +36,7 @@
 //!
 //! | response | handed up |
 //! |---|---|
-//! | not 2xx; 204 or 205; to a `HEAD` request | at once, as it is |
+//! | not 2xx; 204 or 205; to a `HEAD` request; for a candidate that [commits at the head](crate::ext::Commit::Headers) | at once, as it is |
 //! | `text/event-stream` without a `Content-Encoding` | with its first event; comments before it are held too |
 //! | other 2xx | with its first byte |
 //! | the first event is an error | as the status it means, the error's JSON as the body |

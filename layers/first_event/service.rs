@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::{FirstEventBody, FirstEventFuture};
 use crate::{
     body::AnswerBody,
-    ext::{AssumeBroken, ClassifyFailure},
+    ext::{AssumeBroken, Candidate, ClassifyFailure, Commit},
 };
 
 /// The service of [`FirstEventLayer`](crate::first_event::FirstEventLayer); see the [module docs](crate::first_event).
@@ -55,7 +55,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let head = request.method() == Method::HEAD;
-        FirstEventFuture::new(self.inner.call(request), head, self.hold_limit, self.classify.clone())
+        // The answer to a HEAD has nothing to wait for, and a route may want its answers as soon as their head is there.
+        let commit = request.extensions().get::<Candidate>().map(|candidate| candidate.commit);
+        let passes = request.method() == Method::HEAD || commit == Some(Commit::Headers);
+        FirstEventFuture::new(self.inner.call(request), passes, self.hold_limit, self.classify.clone())
     }
 }
