@@ -1,5 +1,12 @@
 //! A gateway for language-model requests, built from composable Tower layers.
+//!
+//! [`Config`] reads a `config.yaml`; [`Gateway`] is the service made from it, to be mounted in any axum or hyper app;
+//! [`server`] runs it. The layers it is made of are in [`pointsman_layers`], to be stacked by hand.
 
 pub mod config;
+pub mod gateway;
 mod near;
 pub mod provider;
+pub mod server;
+
+pub use self::{config::Config, gateway::Gateway};

@@ -76,7 +76,7 @@ pub use self::{
     interpolate::{Environment, ProcessEnvironment},
     load::Loaded,
     quota::QuotaConfig,
-    route::{Candidate, Commit, Route},
+    route::{Candidate, Route},
     secret::{Raw, Secret},
     server::Server,
 };

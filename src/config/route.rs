@@ -1,6 +1,9 @@
 use std::{ops::RangeInclusive, time::Duration};
 
-use pointsman_layers::condition::{Condition, OnUnknown};
+use pointsman_layers::{
+    condition::{Condition, OnUnknown},
+    ext::Commit,
+};
 
 use super::{
     decode::Cursor,
@@ -42,17 +45,6 @@ pub struct Candidate {
     pub condition: Option<Condition>,
     /// What the condition is to make of a quota that is not known.
     pub on_unknown: OnUnknown,
-}
-
-/// The point after which no other candidate is tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Commit {
-    /// The first event of a stream, or the first piece of any other body.
-    #[default]
-    FirstEvent,
-    /// The head of the answer.
-    Headers,
 }
 
 /// The statuses that may lead on to another candidate.

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -40,6 +41,21 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(90))
             .build(connector);
         Self { inner }
+    }
+}
+
+/// For requests beside the API, such as one for a quota: sent as it is, answered as it comes.
+impl Service<Request<ReplayBody>> for Client {
+    type Response = Response<Incoming>;
+    type Error = legacy::Error;
+    type Future = legacy::ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), legacy::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReplayBody>) -> legacy::ResponseFuture {
+        self.inner.request(request)
     }
 }
 

@@ -1,7 +1,8 @@
 use std::{path::PathBuf, time::Duration};
 
-use pointsman::config::{Commit, Config, Environment};
+use pointsman::config::{Config, Environment};
 use pointsman_layers::condition::OnUnknown;
+use pointsman_layers::ext::Commit;
 use serde_json::json;
 
 use crate::support::{EXAMPLE, config, load, variables};

@@ -1,0 +1,80 @@
+//! The command line: one file for each subcommand.
+
+mod check;
+mod eval;
+mod log;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use pointsman::{Config, config::Loaded};
+
+/// A gateway for language-model requests: named models go to ordered providers, each behind a condition.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Without a subcommand, the gateway is served.
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway (the default).
+    Serve(serve::Args),
+    /// Check a configuration and say what is wrong with it, and where.
+    Check(check::Args),
+    /// Evaluate a condition and show how its value comes about.
+    Eval(eval::Args),
+}
+
+/// A configuration file, for the subcommands that read one.
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// The configuration; without it, the first of: ./config.yaml, $XDG_CONFIG_HOME/pointsman/config.yaml,
+    /// ~/.config/g4f/cookies/config.yaml, ./har_and_cookies/config.yaml.
+    #[arg(long, short, value_name = "FILE", env = "POINTSMAN_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    /// The file to read: the one that was named, or the first that is there.
+    fn find(&self) -> Result<PathBuf, String> {
+        match &self.config {
+            Some(path) => Ok(path.clone()),
+            None => Config::discover().map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// Reads a configuration; what is wrong with it is the error, ready to be shown.
+fn load(path: &std::path::Path) -> Result<Loaded, String> {
+    use std::io::IsTerminal as _;
+
+    Config::load(path).map_err(|diagnostics| diagnostics.render(std::io::stderr().is_terminal()))
+}
+
+/// What the process ends with: a status, or a message for standard error and the status that stands for failure.
+type Outcome = Result<ExitCode, String>;
+
+/// Runs the subcommand that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Eval(args) => return eval::run(&args),
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("{message}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A runtime for the subcommands that serve.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Runtime::new().map_err(|error| format!("error: the runtime could not be started: {error}"))
+}

@@ -1,0 +1,265 @@
+//! The gateway: the layers around the providers, as one service.
+//!
+//! [`Gateway`] is a tower service over any request body. Mount it in an axum app with `Router::nest_service`, hand it to
+//! hyper, or run it with [`server`](crate::server). The stack it is made of stands in one place, the `build` function of
+//! this file; read it from the top for the way of a request.
+
+mod api;
+mod client_keys;
+mod health;
+mod models;
+mod providers;
+mod quota;
+mod report;
+mod request_id;
+mod resolver;
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use pointsman_layers::{
+    body::{AnswerBody, Collect, CollectLayer},
+    error_count::ErrorCounts,
+    quota::QuotaCache,
+    route::{RouteBody, RouteLayer, Router},
+};
+use tower::ServiceBuilder;
+use tower_http::{
+    body::UnsyncBoxBody,
+    catch_panic::{CatchPanic, CatchPanicLayer},
+    classify::{NeverClassifyEos, ServerErrorsAsFailures, ServerErrorsFailureClass, SharedClassifier},
+    sensitive_headers::{SetSensitiveRequestHeaders, SetSensitiveRequestHeadersLayer},
+    trace::{Trace, TraceLayer},
+    validate_request::{ValidateRequestHeader, ValidateRequestHeaderLayer},
+};
+use tower_service::Service;
+
+use self::{
+    api::Api,
+    client_keys::ClientKeys,
+    health::Health,
+    models::Models,
+    providers::{ProviderAnswer, Providers},
+    report::{PanicAnswer, Report, ReportLayer},
+    request_id::{RequestIdLayer, RequestSpan, SetRequestId},
+    resolver::Resolver,
+};
+use crate::{config::Config, provider::ClassifyProviderError};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a request is answered with, from the collected body inward.
+type CoreBody = AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>;
+
+type Routed = Collect<Report<Router<Providers, Resolver, ClassifyProviderError>>>;
+type Checked<S, V> = ValidateRequestHeader<S, V>;
+type Guarded = Checked<Checked<Checked<Routed, Api>, ClientKeys>, Health>;
+type Caught = CatchPanic<Guarded, PanicAnswer>;
+type Traced = Trace<Caught, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
+type TracedBody = tower_http::trace::ResponseBody<
+    UnsyncBoxBody<Bytes, BoxError>,
+    NeverClassifyEos<ServerErrorsFailureClass>,
+    (),
+    (),
+    (),
+>;
+type Stack = SetRequestId<SetSensitiveRequestHeaders<Traced>>;
+
+/// A whole gateway as a tower service.
+///
+/// It takes requests with any body, always answers, and is cheap to clone: clones share their state.
+///
+/// ```
+/// use http::Request;
+/// use pointsman::{Config, Gateway};
+/// use tower::ServiceExt as _;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let loaded = Config::from_yaml(
+///     r#"
+/// models:
+///   - name: small
+///     providers:
+///       - { provider: local, model: "llama3:8b" }
+/// backends:
+///   local: { type: openai, base_url: "http://127.0.0.1:11434/v1" }
+/// "#,
+/// )?;
+/// let gateway = Gateway::from_config(loaded.config);
+///
+/// let response = gateway.oneshot(Request::get("/v1/models").body(String::new())?).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Gateway {
+    stack: Stack,
+    state: Arc<State>,
+}
+
+/// What the gateway remembers between requests, by the name of a backend.
+struct State {
+    errors: ErrorCounts,
+    quotas: QuotaCache,
+    health: health::Status,
+}
+
+impl Gateway {
+    /// Puts the layers around the providers of `config`.
+    pub fn from_config(config: Config) -> Self {
+        let state = Arc::new(State {
+            errors: ErrorCounts::default(),
+            quotas: QuotaCache::default(),
+            health: health::Status::of(&config),
+        });
+        let stack = build(&config, &state);
+        Self { stack, state }
+    }
+
+    /// The errors counted for each backend.
+    pub fn error_counts(&self) -> &ErrorCounts {
+        &self.state.errors
+    }
+
+    /// The quotas known of each backend.
+    pub fn quotas(&self) -> &QuotaCache {
+        &self.state.quotas
+    }
+
+    /// Turns `/readyz` to 503 from now on, as a server does before it stops. Requests are still answered.
+    pub fn drain(&self) {
+        self.state.health.drain();
+    }
+}
+
+/// The stack, in the order in which a request meets it.
+fn build(config: &Config, state: &State) -> Stack {
+    let server = &config.server;
+    let instance = instance_id();
+    ServiceBuilder::new()
+        // Outermost, so that every line in the log and every answer carries the id, refusals included.
+        .layer(RequestIdLayer::new(instance.clone()))
+        // Before anything could print a header.
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            header::AUTHORIZATION,
+            header::COOKIE,
+            client_keys::X_API_KEY,
+            client_keys::API_KEY,
+        ]))
+        // What each layer logs stands in the span of its request.
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(RequestSpan)
+                .on_request(())
+                .on_response(())
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(()),
+        )
+        // Around everything that could panic: one request fails with a 500, the connection and the process live on.
+        .layer(CatchPanicLayer::custom(PanicAnswer))
+        // Before the keys: what asks for health has none.
+        .layer(ValidateRequestHeaderLayer::custom(Health::new(state.health.clone())))
+        // Before a byte of the body is read, so that strangers cost nothing.
+        .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
+        // Answers what needs no provider and refuses what leads nowhere, still without the body.
+        .layer(ValidateRequestHeaderLayer::custom(Api::new(Models::of(config), instance)))
+        // From here on the body is in memory and can be sent again.
+        .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
+        // Tells the client and the log what the route did.
+        .layer(ReportLayer)
+        // Candidates in order; the first that works.
+        .layer(RouteLayer::new(Resolver::new(config)).classify(ClassifyProviderError))
+        // One stack for each provider: see `providers`.
+        .service(Providers::new(config, &state.errors, &state.quotas))
+}
+
+/// Tells this gateway from every other one that a request may pass through.
+fn instance_id() -> HeaderValue {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    let random = RandomState::new().hash_one(std::process::id());
+    HeaderValue::try_from(format!("{random:016x}")).expect("hexadecimal digits")
+}
+
+impl<B> Service<Request<B>> for Gateway
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<GatewayBody>;
+    type Error = Infallible;
+    type Future = GatewayFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Nothing in the stack makes a request wait before it is here.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> GatewayFuture {
+        GatewayFuture(Box::pin(self.stack.call(request)))
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// The response future of [`Gateway`]; boxed, as the finished gateway is a border.
+pub struct GatewayFuture(Pin<Box<dyn Future<Output = Result<Response<TracedBody>, Infallible>> + Send>>);
+
+impl Future for GatewayFuture {
+    type Output = Result<Response<GatewayBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map_ok(|response| response.map(GatewayBody))
+    }
+}
+
+impl fmt::Debug for GatewayFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayFuture").finish_non_exhaustive()
+    }
+}
+
+/// The response body of [`Gateway`].
+#[pin_project]
+pub struct GatewayBody(#[pin] TracedBody);
+
+impl Body for GatewayBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.project().0.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for GatewayBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayBody").finish_non_exhaustive()
+    }
+}

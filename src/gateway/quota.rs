@@ -1,0 +1,123 @@
+//! Quota sources from the configuration: the request, and the answer in the shape that conditions read.
+
+use http::HeaderValue;
+use pointsman_layers::quota::{HttpQuota, QuotaCache, QuotaOptions, QuotaSource as _, Refresh};
+use serde_json::{Map, Value};
+
+use super::providers::{Clients, credential};
+use crate::{
+    config::{Backend, QuotaConfig, Reshape, Secret},
+    provider::Client,
+};
+
+/// Gives the backend's quota source to the cache, if it has one.
+pub(super) fn register(backend: &Backend, clients: &mut Clients, quotas: &QuotaCache) {
+    let Some(quota) = &backend.quota else { return };
+    let request = request(backend, quota, clients.get(backend.timeouts.connect));
+    let map = quota.map.clone();
+    let source = move || {
+        let (answer, map) = (request.fetch(), map.clone());
+        async move { Ok(reshape(answer.await?, &map)) }
+    };
+    let mut options = QuotaOptions { ttl: quota.ttl, timeout: quota.timeout, ..QuotaOptions::default() };
+    if quota.background_refresh {
+        options.refresh = Refresh::Background;
+    }
+    quotas.insert_with(&backend.name, source, options);
+}
+
+fn request(backend: &Backend, quota: &QuotaConfig, client: Client) -> HttpQuota<Client> {
+    let mut request = HttpQuota::new(client, quota.url.clone()).method(quota.method.clone()).pointer(&quota.pointer);
+    if let Some((name, value)) = backend.api_key.as_ref().and_then(|key| credential(&quota.auth, key)) {
+        request = request.header(name, value);
+    }
+    for (name, value) in &quota.headers {
+        request = request.header(name.clone(), with_key(value, backend.api_key.as_ref()));
+    }
+    match &quota.body {
+        Some(body) => request.body(body.clone()),
+        None => request,
+    }
+}
+
+/// Puts the backend's key where the configuration says `${api_key}`.
+fn with_key(value: &HeaderValue, key: Option<&Secret>) -> HeaderValue {
+    let (Ok(text), Some(key)) = (value.to_str(), key) else { return value.clone() };
+    HeaderValue::try_from(text.replace("${api_key}", key.expose())).unwrap_or_else(|_| value.clone())
+}
+
+/// Adds the fields of `map` to an answer. An answer that is no object has no fields of its own to keep.
+fn reshape(answer: Value, map: &[(String, Reshape)]) -> Value {
+    if map.is_empty() {
+        return answer;
+    }
+    let fields: Vec<_> = map.iter().filter_map(|(path, from)| Some((path, read(&answer, from)?))).collect();
+    let mut shaped = if answer.is_object() { answer } else { Value::Object(Map::new()) };
+    for (path, value) in fields {
+        put(&mut shaped, path, value);
+    }
+    shaped
+}
+
+fn read(answer: &Value, from: &Reshape) -> Option<Value> {
+    match from {
+        Reshape::Pointer(places) => {
+            let mut found = places.iter().filter_map(|place| answer.pointer(place));
+            found.find(|value| !matches!(value, Value::Object(_) | Value::Array(_) | Value::Null)).cloned()
+        }
+        Reshape::Constant(number) => Some(Value::from(*number)),
+        Reshape::Difference(minuend, subtrahend) => {
+            let number = |place: &str| answer.pointer(place).and_then(Value::as_f64);
+            Some(Value::from(number(minuend)? - number(subtrahend)?))
+        }
+        Reshape::KeyedBy { list, by } => {
+            let items = answer.pointer(list)?.as_array()?.iter();
+            let named = items.filter_map(|item| Some((item.pointer(by)?.as_str()?.to_owned(), item.clone())));
+            Some(Value::Object(named.collect()))
+        }
+    }
+}
+
+/// Sets the field at a dotted path, making the objects on the way.
+fn put(into: &mut Value, path: &str, value: Value) {
+    let mut place = into;
+    for name in path.split('.') {
+        if !place.is_object() {
+            *place = Value::Object(Map::new());
+        }
+        let Value::Object(fields) = place else { return };
+        place = fields.entry(name).or_insert(Value::Null);
+    }
+    *place = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow::Borrowed;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_brought_into_shape() {
+        let credits = [
+            ("credits.remaining".to_owned(), Reshape::Pointer(Borrowed(&[Borrowed("/left"), Borrowed("")]))),
+            ("credits.total".to_owned(), Reshape::Constant(5000.0)),
+        ];
+        let shaped = json!({"credits": {"remaining": 7, "total": 5000.0}});
+        assert_eq!(reshape(json!(7), &credits), shaped);
+        assert_eq!(reshape(json!({"left": 7}), &credits)["credits"], shaped["credits"]);
+
+        let balance = [("balance".to_owned(), Reshape::Difference(Borrowed("/a"), Borrowed("/b")))];
+        assert_eq!(reshape(json!({"a": 5, "b": 3.5}), &balance), json!({"a": 5, "b": 3.5, "balance": 1.5}));
+        assert_eq!(reshape(json!({"a": 5}), &balance), json!({"a": 5}));
+
+        let models = [("models".to_owned(), Reshape::KeyedBy { list: Borrowed("/buckets"), by: Borrowed("/modelId") })];
+        let buckets = json!({"buckets": [{"modelId": "gemini-2.5-pro", "left": 0.5}, {"left": 1}]});
+        assert_eq!(
+            reshape(buckets, &models)["models"],
+            json!({"gemini-2.5-pro": {"modelId": "gemini-2.5-pro", "left": 0.5}})
+        );
+    }
+}
