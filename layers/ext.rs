@@ -5,6 +5,7 @@
 //! | [`Candidate`] | request | route | condition, error count, rate-limit retry, first event, provider |
 //! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
 //! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
+//! | [`Endpoint`] | request | oauth | provider |
 //! | [`GateClosed`] | response | condition | route, error count |
 //! | [`EarlyFailure`] | response | first event | route, error count |
 //! | [`RateLimited`] | response | rate-limit retry | quota |
@@ -15,7 +16,7 @@
 
 use std::{fmt, sync::Arc, time::Duration, time::Instant};
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 
 #[cfg(feature = "condition")]
 use crate::condition::{Condition, OnUnknown};
@@ -68,6 +69,10 @@ pub enum Commit {
     /// When the head of the answer is there.
     Headers,
 }
+
+/// The base URL that a credential brings along: requests with that credential go there, and not to the provider's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(pub Uri);
 
 /// Marks an answer of a gate that let nothing through: the provider was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 //! | [`quota::QuotaLayer`] | `quota` | hands out a lazy, cached quota; a 429 from below empties it |
 //! | [`condition::ConditionLayer`] | `condition` | lets a request pass only while an expression holds |
 //! | [`rate_limit_retry::RateLimitRetryLayer`] | `rate-limit-retry` | holds a request that met a rate limit, and sends it once more |
+//! | [`oauth::OAuthLayer`] | `oauth` | puts the credential in; after a 401 renews it and asks once more |
 //! | [`first_event::FirstEventLayer`] | `first-event` | turns a failure inside a `200` into the status it means |
 //!
 //! The table reads as a request travels, from the outside in; the contracts between the layers are the typed
@@ -27,6 +28,8 @@ pub mod condition;
 pub mod error_count;
 #[cfg(feature = "first-event")]
 pub mod first_event;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 #[cfg(feature = "quota")]
 pub mod quota;
 #[cfg(feature = "rate-limit-retry")]

@@ -1,0 +1,178 @@
+//! What is in a credential file.
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+use super::{
+    endpoint,
+    options::{CredentialFileOptions, Expiry},
+};
+use crate::{ext::Endpoint, oauth::Credential};
+
+/// The content of a credential file.
+pub(super) struct Document {
+    pub(super) credential: Credential,
+    pub(super) refresh: Option<String>,
+    pub(super) expires: Option<SystemTime>,
+    /// All of it, for writing it back.
+    pub(super) tree: Value,
+}
+
+/// Why a content is no credential, as the end of a sentence that starts with the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Someone may be in the middle of writing it.
+    Unfinished(&'static str),
+    Wrong(String),
+}
+
+impl Document {
+    pub(super) fn parse(content: &[u8], options: &CredentialFileOptions) -> Result<Self, Fault> {
+        if content.trim_ascii().is_empty() {
+            return Err(Fault::Unfinished("is empty"));
+        }
+        let tree = serde_json::from_slice(content).map_err(|error| {
+            if error.is_eof() {
+                Fault::Unfinished("ends in the middle of its JSON")
+            } else {
+                // The error's own text could quote the file.
+                Fault::Wrong(format!("is not JSON (line {}, column {})", error.line(), error.column()))
+            }
+        })?;
+        Self::read(tree, options).map_err(Fault::Wrong)
+    }
+
+    pub(super) fn read(tree: Value, options: &CredentialFileOptions) -> Result<Self, String> {
+        if !tree.is_object() {
+            return Err("does not hold a JSON object".into());
+        }
+        let text = |pointer: &str| tree.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let access = text(&options.access).ok_or_else(|| format!("has no text at {}", options.access))?;
+        let credential = match options.endpoint.as_deref().and_then(|pointer| Some((pointer, text(pointer)?))) {
+            Some((pointer, endpoint)) => Credential::with_endpoint(access, read_endpoint(pointer, endpoint, options)?),
+            None => Credential::new(access),
+        };
+        let refresh = text(&options.refresh).map(str::to_owned);
+        let expires = expires(&tree, access, &options.expiry);
+        Ok(Self { credential, refresh, expires, tree })
+    }
+
+    /// How long the token is good for, if that is known.
+    pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
+        self.expires.map(|expires| expires.duration_since(now).unwrap_or_default())
+    }
+}
+
+fn read_endpoint(pointer: &str, endpoint: &str, options: &CredentialFileOptions) -> Result<Endpoint, String> {
+    let url = endpoint::normalize(endpoint).ok_or_else(|| format!("has no https URL at {pointer}"))?;
+    if options.allows_host(url.host().unwrap_or_default()) {
+        Ok(Endpoint(url))
+    } else {
+        Err(format!("names a host at {pointer} that is not among those allowed"))
+    }
+}
+
+fn expires(tree: &Value, access: &str, expiry: &Expiry) -> Option<SystemTime> {
+    match expiry {
+        Expiry::None => None,
+        Expiry::Millis(pointer) => since_1970(tree.pointer(pointer)?.as_f64()? / 1e3),
+        Expiry::Seconds(pointer) => since_1970(tree.pointer(pointer)?.as_f64()?),
+        Expiry::Rfc3339(pointer) => {
+            let time: jiff::Timestamp = tree.pointer(pointer)?.as_str()?.parse().ok()?;
+            Some(time.into())
+        }
+        Expiry::Jwt => {
+            let payload = access.split('.').nth(1)?;
+            let claims = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+            since_1970(serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?.as_f64()?)
+        }
+    }
+}
+
+/// A time before 1970 is long past, and one out of reach is not known.
+fn since_1970(seconds: f64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
+}
+
+/// Writes a refresh answer into the tree of a credential file.
+///
+/// What the answer leaves out stays, but for the expiry, which was the old token's. What the answer has beyond the
+/// known fields replaces what the file has under the same name beside the access token, and adds nothing.
+pub(super) fn merge(tree: &mut Value, answer: &Map<String, Value>, options: &CredentialFileOptions, now: SystemTime) {
+    let expiry = match &options.expiry {
+        Expiry::Millis(pointer) | Expiry::Seconds(pointer) | Expiry::Rfc3339(pointer) => Some(pointer.as_str()),
+        Expiry::None | Expiry::Jwt => None,
+    };
+    let endpoint = options.endpoint.as_deref();
+    let endpoint_name = endpoint.map(last_part);
+    let own = [Some(&*options.access), Some(&*options.refresh), endpoint, expiry];
+    let (beside, _) = options.access.rsplit_once('/').unwrap_or_default();
+    for (name, value) in answer {
+        let is_text = value.as_str().is_some_and(|text| !text.is_empty());
+        if name == "access_token" {
+            set(tree, &options.access, Some(value.clone()));
+        } else if name == "refresh_token" && is_text {
+            set(tree, &options.refresh, Some(value.clone()));
+        } else if let Some(pointer) = endpoint.filter(|_| endpoint_name.as_deref() == Some(name) && is_text) {
+            set(tree, pointer, Some(value.clone()));
+        } else {
+            let pointer = format!("{beside}/{}", name.replace('~', "~0").replace('/', "~1"));
+            if let Some(old) = tree.pointer_mut(&pointer).filter(|_| !own.contains(&Some(&*pointer))) {
+                *old = value.clone();
+            }
+        }
+    }
+    if let Some(pointer) = expiry {
+        set(
+            tree,
+            pointer,
+            expires_in(answer).and_then(|lifetime| written(now.checked_add(lifetime)?, &options.expiry)),
+        );
+    }
+}
+
+/// The lifetime in a refresh answer; some providers send it as text.
+fn expires_in(answer: &Map<String, Value>) -> Option<Duration> {
+    let value = answer.get("expires_in")?;
+    let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|lifetime| !lifetime.is_zero())
+}
+
+/// A time as the file has it.
+fn written(time: SystemTime, expiry: &Expiry) -> Option<Value> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    match expiry {
+        Expiry::Millis(_) => u64::try_from(since.as_millis()).ok().map(Value::from),
+        Expiry::Seconds(_) => Some(since.as_secs().into()),
+        Expiry::Rfc3339(_) => {
+            let seconds = i64::try_from(since.as_secs()).ok()?;
+            Some(jiff::Timestamp::from_second(seconds).ok()?.to_string().into())
+        }
+        Expiry::None | Expiry::Jwt => None,
+    }
+}
+
+/// Sets or removes what a JSON pointer leads to; objects on the way are made, anything else on it is left alone.
+fn set(tree: &mut Value, pointer: &str, value: Option<Value>) {
+    let mut at = tree;
+    let (parents, _) = pointer.rsplit_once('/').unwrap_or_default();
+    for part in parents.split('/').skip(1) {
+        let Some(object) = at.as_object_mut() else { return };
+        at = object.entry(unescape(part)).or_insert_with(|| Value::Object(Map::new()));
+    }
+    let Some(object) = at.as_object_mut() else { return };
+    match value {
+        Some(value) => drop(object.insert(last_part(pointer), value)),
+        None => drop(object.remove(&last_part(pointer))),
+    }
+}
+
+fn last_part(pointer: &str) -> String {
+    unescape(pointer.rsplit('/').next().unwrap_or_default())
+}
+
+fn unescape(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}

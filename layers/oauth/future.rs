@@ -1,0 +1,183 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response, StatusCode, header};
+use pin_project::pin_project;
+use tower_service::Service;
+
+use super::{
+    Credential, CredentialError, SourceFuture, TokenSource,
+    headers::{Rendered, TokenHeaders},
+};
+use crate::body::{AnswerBody, ErrorAnswer, ReplayBody};
+
+/// The response future of [`OAuth`](super::OAuth).
+#[pin_project]
+pub struct OAuthFuture<S, T, B>
+where
+    S: Service<Request<ReplayBody>>,
+{
+    #[pin]
+    state: State<S::Future, B>,
+    service: S,
+    source: Arc<T>,
+    headers: Arc<TokenHeaders>,
+    /// The request as it came, until it is sent for the last time.
+    request: Option<Request<ReplayBody>>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<F, B> {
+    /// There was no token at hand.
+    Waiting(SourceFuture<Credential>),
+    /// The request is on its way.
+    Sent {
+        #[pin]
+        response: F,
+        rendered: Arc<Rendered>,
+    },
+    /// The token was refused, and the source is asked for another.
+    Renewing { renewed: SourceFuture<Option<Credential>>, refusal: Option<Response<B>>, rendered: Arc<Rendered> },
+    /// There is another token; the service gets ready for the second sending.
+    Replaying(Credential),
+    /// The answer is the layer's own.
+    Failed(Option<ErrorAnswer>),
+}
+
+impl<S, T, B> OAuthFuture<S, T, B>
+where
+    S: Service<Request<ReplayBody>, Response = Response<B>>,
+    T: TokenSource,
+{
+    /// `service` has been polled ready.
+    pub(super) fn new(
+        mut service: S,
+        request: Request<ReplayBody>,
+        source: Arc<T>,
+        headers: Arc<TokenHeaders>,
+    ) -> Self {
+        let state = match source.current() {
+            Some(credential) => send(&mut service, &headers, request.clone(), credential),
+            None => State::Waiting(source.token()),
+        };
+        Self { state, service, source, headers, request: Some(request) }
+    }
+}
+
+fn send<S, B>(
+    service: &mut S,
+    headers: &TokenHeaders,
+    mut request: Request<ReplayBody>,
+    credential: Credential,
+) -> State<S::Future, B>
+where
+    S: Service<Request<ReplayBody>, Response = Response<B>>,
+{
+    match headers.render(credential) {
+        Ok(rendered) => {
+            rendered.put_into(&mut request);
+            State::Sent { response: service.call(request), rendered }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed<F, B>(error: &CredentialError) -> State<F, B> {
+    State::Failed(Some(error.to_answer()))
+}
+
+impl<S, T, B> Future for OAuthFuture<S, T, B>
+where
+    S: Service<Request<ReplayBody>, Response = Response<B>>,
+    T: TokenSource,
+{
+    type Output = Result<Response<AnswerBody<B>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const UNSENT: &str = "the request is kept until it is sent for the last time";
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Waiting(token) => match ready!(token.as_mut().poll(cx)) {
+                    Ok(credential) => {
+                        let request = this.request.clone().expect(UNSENT);
+                        send(this.service, this.headers, request, credential)
+                    }
+                    Err(error) => failed(&error),
+                },
+                StateProj::Sent { response, rendered } => {
+                    let response = ready!(response.poll(cx))?;
+                    if this.request.is_none() || !refuses_token(&response) {
+                        return Poll::Ready(Ok(hand_up(response, rendered)));
+                    }
+                    let used = rendered.credential.fingerprint();
+                    match this.source.current().filter(|current| current.fingerprint() != used) {
+                        Some(current) => State::Replaying(current),
+                        None => State::Renewing {
+                            renewed: this.source.refused(&rendered.credential),
+                            refusal: Some(response),
+                            rendered: Arc::clone(rendered),
+                        },
+                    }
+                }
+                StateProj::Renewing { renewed, refusal, rendered } => match ready!(renewed.as_mut().poll(cx)) {
+                    Ok(Some(credential)) => State::Replaying(credential),
+                    Ok(None) => {
+                        let refusal = refusal.take().expect("taken once: a future is not polled after it is ready");
+                        return Poll::Ready(Ok(hand_up(refusal, rendered)));
+                    }
+                    Err(error) => failed(&error),
+                },
+                StateProj::Replaying(credential) => {
+                    ready!(this.service.poll_ready(cx))?;
+                    let request = this.request.take().expect(UNSENT);
+                    send(this.service, this.headers, request, credential.clone())
+                }
+                StateProj::Failed(answer) => {
+                    let answer = answer.take().expect("a future is not polled after it is ready");
+                    return Poll::Ready(Ok(answer.into_response()));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// Whether an answer says that the token is no good: a 401, or a 403 that names `invalid_token` as RFC 6750 has it.
+fn refuses_token<B>(response: &Response<B>) -> bool {
+    match response.status() {
+        StatusCode::UNAUTHORIZED => !challenges(response).any(|challenge| has_error(challenge, "insufficient_scope")),
+        StatusCode::FORBIDDEN => challenges(response).any(|challenge| has_error(challenge, "invalid_token")),
+        _ => false,
+    }
+}
+
+fn challenges<B>(response: &Response<B>) -> impl Iterator<Item = &str> {
+    response.headers().get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// Whether a challenge has the parameter `error` with this value, quoted or not.
+fn has_error(challenge: &str, value: &str) -> bool {
+    challenge
+        .split([',', ' ', '\t'])
+        .filter_map(|part| part.split_once('='))
+        .any(|(name, given)| name.eq_ignore_ascii_case("error") && given.trim_matches('"') == value)
+}
+
+fn hand_up<B>(mut response: Response<B>, rendered: &Rendered) -> Response<AnswerBody<B>> {
+    rendered.remove_from(response.headers_mut());
+    response.map(AnswerBody::inner)
+}
+
+impl<S, T, B> fmt::Debug for OAuthFuture<S, T, B>
+where
+    S: Service<Request<ReplayBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthFuture").finish_non_exhaustive()
+    }
+}
