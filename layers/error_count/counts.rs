@@ -59,10 +59,15 @@ impl ErrorCounts {
 
     /// The window of `name`, for its [`ErrorCountLayer`](super::ErrorCountLayer). Every call returns the same.
     pub fn window(&self, name: &str) -> Arc<ErrorWindow> {
+        self.window_of(name, self.length)
+    }
+
+    /// The same, for a name whose window has a length of its own. The first call for a name decides.
+    pub fn window_of(&self, name: &str, length: Duration) -> Arc<ErrorWindow> {
         if let Some(window) = self.find(name) {
             return window;
         }
-        let fresh = Arc::new(ErrorWindow::new(self.length));
+        let fresh = Arc::new(ErrorWindow::new(length));
         self.windows.rcu(|windows| {
             let mut windows = HashMap::clone(windows);
             windows.entry(name.into()).or_insert_with(|| Arc::clone(&fresh));
@@ -109,6 +114,15 @@ mod tests {
         assert_eq!((errors.count("a"), errors.count("b")), (0, 0));
         a.record();
         assert_eq!(errors.count("a"), 1, "a window that a layer holds is still the name's");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_may_have_a_window_of_its_own_length() {
+        let errors = ErrorCounts::default();
+        let short = errors.window_of("short", Duration::from_secs(60));
+        assert_eq!(short.length(), Duration::from_secs(60));
+        assert!(Arc::ptr_eq(&short, &errors.window("short")));
+        assert_eq!(errors.window("usual").length(), Duration::from_secs(3600));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Providers {
 fn stack(backend: &Backend, provider: Provider, errors: &ErrorCounts, quotas: &QuotaCache) -> ProviderStack {
     ServiceBuilder::new()
         // Outside of everything that can answer for the provider, and open to the end of the body.
-        .layer(ErrorCountLayer::new(errors.window(&backend.name)))
+        .layer(ErrorCountLayer::new(errors.window_of(&backend.name, backend.error_window)))
         // Sees every 429 and 402 of the provider, which is when the quota it knows is out of date.
         .layer(QuotaLayer::new(quotas.handle(&backend.name)))
         // Has both handles now; a closed gate calls nothing below.
