@@ -4,6 +4,7 @@ mod check;
 mod eval;
 mod log;
 mod serve;
+mod signals;
 
 use std::{path::PathBuf, process::ExitCode};
 

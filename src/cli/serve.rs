@@ -1,13 +1,11 @@
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
+use super::{ConfigArg, Outcome, load, log, runtime, signals};
 use pointsman::{
     Gateway,
     config::{self, Config, Secret},
     server::{Limits, Server},
 };
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{ConfigArg, Outcome, load, log, runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -56,7 +54,7 @@ async fn serve(config: Config) -> Outcome {
         .await
         .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
     let bound = server.local_addr().map_err(|error| format!("error: {error}"))?;
-    let stopped = stop_signal().map_err(|error| format!("error: signals cannot be received: {error}"))?;
+    let stopped = signals::stop()?;
     let gateway = Gateway::from_config(config);
     tracing::info!("listening on http://{bound}");
 
@@ -93,28 +91,4 @@ fn limits(server: &config::Server) -> Limits {
         connections: server.max_connections,
         shutdown_timeout: server.shutdown_timeout,
     }
-}
-
-/// Ready at the first SIGINT or SIGTERM; the second ends the process.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (first, stopped) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        let mut first = Some(first);
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            match first.take() {
-                // The receiver lives as long as the server.
-                Some(first) => drop(first.send(())),
-                None => std::process::exit(130),
-            }
-        }
-    });
-    Ok(async move {
-        let _ = stopped.await;
-    })
 }
