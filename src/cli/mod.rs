@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod demo;
 mod eval;
 mod log;
 mod serve;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Serve the gateway (the default).
     Serve(serve::Args),
+    /// Try it without a key, an account or a network.
+    Demo(demo::Args),
     /// Check a configuration and say what is wrong with it, and where.
     Check(check::Args),
     /// Evaluate a condition and show how its value comes about.
@@ -66,6 +69,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => return eval::run(&args),
     };

@@ -1,0 +1,347 @@
+//! `pointsman demo --tour`: requests that show what the gateway does, each checked before anything is said of it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use pointsman::{
+    Gateway,
+    config::Config,
+    provider::Client,
+    server::{Limits, Server},
+};
+
+use super::{
+    exchange::{Answer, chat},
+    page::{Page, Style},
+};
+use crate::cli::Outcome;
+
+struct Step {
+    title: &'static str,
+    scenes: &'static [Scene],
+}
+
+/// A request, what it shows, and what has to come back for that to be true.
+struct Scene {
+    shows: &'static str,
+    model: &'static str,
+    stream: bool,
+    /// How often it is sent; the answers are alike.
+    times: usize,
+    status: u16,
+    /// Who answers; `None`: the gateway itself.
+    provider: Option<&'static str>,
+    /// Each candidate's turn: the provider, and what came of it, or why it was skipped.
+    attempts: &'static [(&'static str, &'static str)],
+    ends: Ends,
+}
+
+/// How the answer ends.
+#[derive(PartialEq, Eq)]
+enum Ends {
+    Whole,
+    /// With an error of this code, after some text or in its place.
+    InError {
+        code: &'static str,
+        after_text: bool,
+    },
+}
+
+const ONCE: Scene = Scene {
+    shows: "",
+    model: "",
+    stream: false,
+    times: 1,
+    status: 200,
+    provider: None,
+    attempts: &[],
+    ends: Ends::Whole,
+};
+
+/// The order matters: the providers remember what was asked of them.
+static STEPS: [Step; 6] = [
+    Step {
+        title: "The first choice answers",
+        scenes: &[
+            Scene {
+                shows: "A route's providers stand in order of preference. All is well, so the first one is asked.",
+                model: "my-gpt4",
+                provider: Some("OpenaiAccount"),
+                attempts: &[("OpenaiAccount", "200")],
+                ..ONCE
+            },
+            Scene { model: "llama-fast", provider: Some("Groq"), attempts: &[("Groq", "200")], ..ONCE },
+            Scene { model: "yupp-chat", stream: true, provider: Some("Yupp"), attempts: &[("Yupp", "200")], ..ONCE },
+        ],
+    },
+    Step {
+        title: "A quota is used up: the next provider answers",
+        scenes: &[
+            Scene {
+                shows: "The first request has used up OpenaiAccount's balance. Its condition still lets it be asked, \
+                        for it has few errors. It refuses, and the same request goes on to the next provider.",
+                model: "my-gpt4",
+                times: 3,
+                provider: Some("PollinationsAI"),
+                attempts: &[("OpenaiAccount", "429"), ("PollinationsAI", "200")],
+                ..ONCE
+            },
+            Scene {
+                shows: "With no balance and three errors its condition is false: nobody asks it any more.",
+                model: "my-gpt4",
+                provider: Some("PollinationsAI"),
+                attempts: &[
+                    ("OpenaiAccount", "closed: balance > 0 or error_count < 3 (balance = 0, error_count = 3)"),
+                    ("PollinationsAI", "200"),
+                ],
+                ..ONCE
+            },
+        ],
+    },
+    Step {
+        title: "Errors over the limit: the next provider answers",
+        scenes: &[
+            Scene {
+                shows: "Groq is over capacity. Each of these requests is answered all the same.",
+                model: "llama-fast",
+                times: 3,
+                provider: Some("DeepInfra"),
+                attempts: &[("Groq", "503"), ("DeepInfra", "200")],
+                ..ONCE
+            },
+            Scene {
+                shows: "Three errors within the hour are the limit of its condition, so it is left alone.",
+                model: "llama-fast",
+                provider: Some("DeepInfra"),
+                attempts: &[("Groq", "closed: error_count < 3 (error_count = 3)"), ("DeepInfra", "200")],
+                ..ONCE
+            },
+        ],
+    },
+    Step {
+        title: "A stream fails before its first event: the next provider answers",
+        scenes: &[Scene {
+            shows: "Yupp says 200, and then sends an error. Nothing has reached the client yet, so the next provider \
+                    can still answer, and the client notices nothing.",
+            model: "yupp-chat",
+            stream: true,
+            provider: Some("PollinationsAI"),
+            attempts: &[("Yupp", "503 before the first event"), ("PollinationsAI", "200")],
+            ..ONCE
+        }],
+    },
+    Step {
+        title: "A stream breaks after its first event: the client is told",
+        scenes: &[Scene {
+            shows: "Yupp sends one event, and the connection breaks. The client has that event, so nobody else may \
+                    answer: two answers are never glued together. The stream ends in an error, not as if complete.",
+            model: "yupp-chat",
+            stream: true,
+            provider: Some("Yupp"),
+            attempts: &[("Yupp", "200")],
+            ends: Ends::InError { code: "upstream_stream_broken", after_text: true },
+            ..ONCE
+        }],
+    },
+    Step {
+        title: "All conditions are false: 503 with the reasons",
+        scenes: &[Scene {
+            shows: "Both providers of this route have conditions, and what steps 2 and 3 taught the gateway holds for \
+                    every route. So nobody is asked.",
+            model: "all-gated",
+            status: 503,
+            attempts: &[
+                ("OpenaiAccount", "closed: balance > 0 (balance = 0)"),
+                ("Groq", "closed: error_count < 3 (error_count = 3)"),
+            ],
+            ends: Ends::InError { code: "no_eligible_provider", after_text: false },
+            ..ONCE
+        }],
+    },
+];
+
+/// Takes the tour: sends every request through a gateway on a port of its own, and prints what came of it.
+pub(super) async fn take(config: Config) -> Outcome {
+    let failed = |error| format!("error: cannot listen: {error}");
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), Limits::default()).await.map_err(failed)?;
+    let gateway = server.local_addr().map_err(failed)?;
+    tokio::spawn(server.serve(Gateway::from_config(config), std::future::pending()));
+
+    let client = Client::new(Duration::from_secs(5));
+    let mut page = Page::new();
+    page.paragraph(
+        Style::Plain,
+        "",
+        "",
+        &format!(
+            "Pointsman's tour: a gateway on {gateway} and five scripted providers, all on this machine. Each request \
+             below was sent over TCP, and what is said of it was read from its answer."
+        ),
+    );
+    for (step, number) in STEPS.iter().zip(1..) {
+        page.line(Style::Bold, "\n", &format!("{number}. {}", step.title));
+        // What is said of a scene may be seen in the next, so all of a step is checked before any of it is shown.
+        let mut answers = Vec::new();
+        for scene in step.scenes {
+            let answer = play(&client, gateway, scene).await;
+            answers.push(answer.map_err(|problem| format!("error: step {number} of the tour: {problem}"))?);
+        }
+        for (scene, answer) in step.scenes.iter().zip(&answers) {
+            show(scene, answer, &mut page);
+        }
+        page.show()?;
+    }
+    page.paragraph(
+        Style::Plain,
+        "\n",
+        "",
+        "Each answer was checked to be what is said of it here. Now by hand: `pointsman demo`.",
+    );
+    page.show()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends a scene's requests. The last answer, if all of them are what the scene shows.
+async fn play(client: &Client, gateway: SocketAddr, scene: &Scene) -> Result<Answer, String> {
+    let mut answer = chat(client, gateway, scene.model, scene.stream).await?;
+    check(scene, &answer)?;
+    for _ in 1..scene.times {
+        answer = chat(client, gateway, scene.model, scene.stream).await?;
+        check(scene, &answer)?;
+    }
+    Ok(answer)
+}
+
+/// Whether the answer is what the scene shows.
+fn check(scene: &Scene, answer: &Answer) -> Result<(), String> {
+    let content = &answer.content;
+    let turns = || answer.attempts.iter().zip(scene.attempts);
+    let ends_as_shown = match &scene.ends {
+        Ends::Whole => content.error.is_none() && !content.text.is_empty() && content.done == scene.stream,
+        Ends::InError { code, after_text } => {
+            content.error.as_ref().is_some_and(|(found, _)| found == code)
+                && content.text.is_empty() != *after_text
+                && !content.done
+        }
+    };
+    let is_as_shown = answer.status == scene.status
+        && answer.provider.as_deref() == scene.provider
+        && answer.attempts.len() == scene.attempts.len()
+        && turns().all(|(attempt, (provider, outcome))| {
+            attempt.who.split('/').next() == Some(provider) && attempt.skipped().unwrap_or(&attempt.outcome) == *outcome
+        })
+        && ends_as_shown;
+    match is_as_shown {
+        true => Ok(()),
+        false => Err(format!("`{}` was answered otherwise than it should be: {answer:?}", scene.model)),
+    }
+}
+
+fn show(scene: &Scene, answer: &Answer, page: &mut Page) {
+    if !scene.shows.is_empty() {
+        page.paragraph(Style::Plain, "\n   ", "   ", scene.shows);
+    }
+    let field = if scene.stream { r#", "stream": true"# } else { "" };
+    let times = if scene.times > 1 { format!("  ({} times)", scene.times) } else { String::new() };
+    let request = format!("POST /v1/chat/completions {{\"model\": \"{}\"{field}, ...}}{times}", scene.model);
+    page.line(Style::Plain, "\n   > ", &request);
+
+    let status = answer.status.as_u16();
+    let line = match &answer.provider {
+        Some(provider) => format!("{status} from {provider}"),
+        None => format!("{status} from the gateway"),
+    };
+    let style = if answer.status.is_success() { Style::Green } else { Style::Yellow };
+    let line = page.styled(style, &line);
+    page.line(Style::Plain, "   < ", &line);
+    let width = answer.attempts.iter().map(|attempt| attempt.who.len()).max().unwrap_or_default();
+    for (index, attempt) in answer.attempts.iter().enumerate() {
+        let turn = |outcome: &str| format!("{}. {:width$}  {outcome}", index + 1, attempt.who);
+        match attempt.skipped() {
+            Some(reason) => {
+                page.line(Style::Plain, "     ", &turn("not asked"));
+                page.paragraph(Style::Yellow, "        ", "        ", reason);
+            }
+            None => page.line(Style::Plain, "     ", &turn(&attempt.outcome)),
+        }
+    }
+    if !answer.content.text.is_empty() {
+        page.paragraph(Style::Faint, "     ", "      ", &format!("\"{}\"", answer.content.text.trim_end()));
+    }
+    if let Some((code, message)) = &answer.content.error {
+        page.paragraph(Style::Yellow, "     ", "     ", &format!("error {code}: {message}"));
+    }
+    if let Some(seconds) = &answer.retry_after {
+        page.line(Style::Plain, "     ", &format!("Retry-After: {seconds}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::{
+        super::exchange::{Attempt, Content},
+        *,
+    };
+
+    /// What a scene about a provider that fails and a stream that another one breaks would see.
+    fn answer() -> Answer {
+        let attempt = |who: &str, outcome: &str| Attempt { who: who.into(), outcome: outcome.into() };
+        Answer {
+            status: StatusCode::OK,
+            provider: Some("b".into()),
+            attempts: vec![attempt("a/x", "skipped (closed: balance > 0 (balance = 0))"), attempt("b/y", "200")],
+            retry_after: None,
+            content: Content { text: "Hello".into(), error: Some(("broken".into(), "it broke".into())), done: false },
+        }
+    }
+
+    #[test]
+    fn nothing_is_shown_that_was_not_seen() {
+        let scene = Scene {
+            stream: true,
+            provider: Some("b"),
+            attempts: &[("a", "closed: balance > 0 (balance = 0)"), ("b", "200")],
+            ends: Ends::InError { code: "broken", after_text: true },
+            ..ONCE
+        };
+        assert_eq!(check(&scene, &answer()), Ok(()));
+
+        let others: [fn(&mut Answer); 9] = [
+            |answer| answer.status = StatusCode::ACCEPTED,
+            |answer| answer.provider = Some("a".into()),
+            |answer| answer.provider = None,
+            |answer| answer.attempts[0].outcome = "429".into(),
+            |answer| answer.attempts[1].who = "c/y".into(),
+            |answer| answer.attempts.truncate(1),
+            |answer| answer.content.error = None,
+            |answer| answer.content.text.clear(),
+            |answer| answer.content.done = true,
+        ];
+        for change in others {
+            let mut answer = answer();
+            change(&mut answer);
+            assert!(check(&scene, &answer).is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_answer_has_text_and_no_error() {
+        let scene = Scene {
+            provider: Some("b"),
+            attempts: &[("a", "closed: balance > 0 (balance = 0)"), ("b", "200")],
+            ..ONCE
+        };
+        let content = |text: &str, done| Content { text: text.into(), error: None, done };
+        assert!(check(&scene, &answer()).is_err());
+        assert_eq!(check(&scene, &Answer { content: content("Hello", false), ..answer() }), Ok(()));
+        assert!(check(&scene, &Answer { content: content("", false), ..answer() }).is_err());
+        let stream = Scene { stream: true, ..scene };
+        assert!(check(&stream, &Answer { content: content("Hello", false), ..answer() }).is_err());
+        assert_eq!(check(&stream, &Answer { content: content("Hello", true), ..answer() }), Ok(()));
+    }
+}
