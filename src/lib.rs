@@ -10,3 +10,8 @@ pub mod provider;
 pub mod server;
 
 pub use self::{config::Config, gateway::Gateway};
+
+/// The snippets of the README are tested as those of the documentation are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
