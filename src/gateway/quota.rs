@@ -1,6 +1,5 @@
 //! Quota sources from the configuration: the request, and the answer in the shape that conditions read.
 
-use http::HeaderValue;
 use pointsman_layers::quota::{HttpQuota, QuotaCache, QuotaOptions, QuotaSource as _, Refresh};
 use serde_json::{Map, Value};
 
@@ -32,18 +31,18 @@ fn request(backend: &Backend, quota: &QuotaConfig, client: Client) -> HttpQuota<
         request = request.header(name, value);
     }
     for (name, value) in &quota.headers {
-        request = request.header(name.clone(), with_key(value, backend.api_key.as_ref()));
+        let filled = value.to_str().ok().and_then(|text| with_key(text, backend.api_key.as_ref()).try_into().ok());
+        request = request.header(name.clone(), filled.unwrap_or_else(|| value.clone()));
     }
     match &quota.body {
-        Some(body) => request.body(body.clone()),
+        Some(body) => request.body(with_key(body, backend.api_key.as_ref())),
         None => request,
     }
 }
 
 /// Puts the backend's key where the configuration says `${api_key}`.
-fn with_key(value: &HeaderValue, key: Option<&Secret>) -> HeaderValue {
-    let (Ok(text), Some(key)) = (value.to_str(), key) else { return value.clone() };
-    HeaderValue::try_from(text.replace("${api_key}", key.expose())).unwrap_or_else(|_| value.clone())
+fn with_key(text: &str, key: Option<&Secret>) -> String {
+    key.map_or_else(|| text.to_owned(), |key| text.replace("${api_key}", key.expose()))
 }
 
 /// Adds the fields of `map` to an answer. An answer that is no object has no fields of its own to keep.
