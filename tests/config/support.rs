@@ -1,36 +1,7 @@
 use pointsman::config::{Config, Diagnostic, Diagnostics, Loaded, Severity};
 
 /// The full example of the document that the routes were first described in.
-pub(crate) const EXAMPLE: &str = r#"# ~/.config/g4f/cookies/config.yaml
-
-models:
-  # PollinationsAI: use quota.balance shorthand
-  - name: "my-gpt4"
-    providers:
-      - provider: "OpenaiAccount"
-        model: "gpt-4o"
-        condition: "balance > 0 or error_count < 3"
-      - provider: "PollinationsAI"
-        model: "openai-large"
-
-  # Yupp: provider-specific nested quota field
-  - name: "yupp-chat"
-    providers:
-      - provider: "Yupp"
-        model: "gpt-4o"
-        condition: "quota.credits.remaining > 0 or error_count < 3"
-      - provider: "PollinationsAI"
-        model: "openai-large"
-
-  # Universal: error-count-only condition works for any provider
-  - name: "llama-fast"
-    providers:
-      - provider: "Groq"
-        model: "llama-3.3-70b"
-        condition: "error_count < 3"
-      - provider: "DeepInfra"
-        model: "meta-llama/Llama-3.3-70B-Instruct"
-"#;
+pub(crate) const EXAMPLE: &str = include_str!("../data/example.yaml");
 
 /// The variables of a test: `A_KEY` and `HOME`, and nothing else.
 pub(crate) fn variables(name: &str) -> Option<String> {

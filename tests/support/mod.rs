@@ -9,6 +9,7 @@
 mod binary;
 mod client;
 pub mod contract;
+mod deployed;
 mod gate;
 mod reply;
 mod served;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use self::{
     binary::{Binary, Finished, Running, Signal},
     client::{Answer, Client, Ended, get, post_json},
+    deployed::{Deployed, backend, backends},
     gate::Gate,
     reply::{Reply, Step},
     served::Served,
