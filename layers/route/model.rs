@@ -132,6 +132,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// Whether a key is `model`. Keys are compared as bytes, escapes resolved: like any string, they may have halves of
+/// surrogate pairs in them, which no Rust string holds.
+struct IsModel(bool);
+
+impl<'de> Deserialize<'de> for IsModel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = IsModel;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_bytes<E>(self, key: &[u8]) -> Result<IsModel, E> {
+                Ok(IsModel(key == b"model"))
+            }
+        }
+        deserializer.deserialize_bytes(KeyVisitor)
+    }
+}
+
 /// What the top level holds under `model`.
 enum Found<'a> {
     Nothing,
@@ -150,8 +172,8 @@ impl<'de> Visitor<'de> for Fields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
         let mut found = Found::Nothing;
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            if key.0 == "model" {
+        while let Some(IsModel(is_model)) = map.next_key()? {
+            if is_model {
                 let raw = map.next_value::<&'de RawValue>()?;
                 found = if matches!(found, Found::Nothing) { Found::One(raw) } else { Found::Twice };
             } else {
@@ -191,7 +213,8 @@ mod tests {
 
     #[test]
     fn what_is_not_the_model_is_read_over() {
-        let body = br#"{"big": 1e400, "emoji": "\ud83d\ude00", "model" : "caf\u00e9" , "model_": 1}"#;
+        let body =
+            br#"{"big": 1e400, "emoji": "\ud83d\ude00", "\ud83d": "\ude00", "model" : "caf\u00e9" , "model_": 1}"#;
         let model = ModelField::find(body).expect("a model");
         assert_eq!(model.name, "café");
         assert_eq!(&body[model.span], br#""caf\u00e9""#);
