@@ -80,15 +80,19 @@ fn without_prefix(uri: &Uri, start: usize) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
-/// Whether every reader of the path sees the same segments in it.
+/// Whether every reader of the path sees the same segments in it, one that decodes it twice included.
 fn is_plain(path: &str) -> bool {
-    let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(path).into();
-    let is_plain = |path: &[u8]| {
+    let has_plain_segments = |path: &[u8]| {
         !path.iter().any(|byte| matches!(byte, b'\\' | 0))
             && !path.windows(2).any(|pair| pair == b"//")
             && !path.split(|byte| *byte == b'/').any(|segment| segment == b"." || segment == b"..")
     };
-    is_plain(&decoded) && (matches!(decoded, Cow::Borrowed(_)) || is_plain(path.as_bytes()))
+    if !path.contains('%') {
+        return has_plain_segments(path.as_bytes());
+    }
+    let once: Cow<'_, [u8]> = percent_encoding::percent_decode_str(path).into();
+    let twice: Cow<'_, [u8]> = percent_encoding::percent_decode(&once).into();
+    [path.as_bytes(), &once, &twice].into_iter().all(has_plain_segments)
 }
 
 impl<B> ValidateRequest<B> for Api {
@@ -156,6 +160,7 @@ mod tests {
             "/v1/x\\y",
             "/v1/%00",
             "/v1/%2f%2f",
+            "/v1/%252e%252e/x",
         ] {
             assert!(!is_plain(odd), "{odd}");
         }
