@@ -61,8 +61,8 @@ async fn serve(config: Config) -> Outcome {
     let draining = gateway.clone();
     let stop = async move {
         stopped.await;
-        tracing::info!("stopping; a second signal stops at once");
         draining.drain();
+        tracing::info!("stopping; a second signal stops at once");
     };
     let cut = server.serve(gateway, stop).await;
     tracing::info!(cut, "stopped");
