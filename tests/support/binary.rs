@@ -55,6 +55,11 @@ impl Binary {
         self
     }
 
+    /// Its working directory, which is its home too.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Writes a file into its working directory.
     #[must_use]
     pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
