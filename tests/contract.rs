@@ -2,12 +2,22 @@
 
 mod support;
 
+use std::convert::Infallible;
+
+use http::Request;
 use pointsman_layers::{
-    body::CollectLayer,
+    body::{CollectLayer, ReplayBody},
+    condition::{Condition, ConditionLayer},
     error_count::{ErrorCountLayer, ErrorCounts},
-    quota::{QuotaCache, QuotaError, QuotaLayer},
+    ext::{Candidate, Commit},
+    first_event::FirstEventLayer,
+    quota::{QuotaCache, QuotaError, QuotaHandle, QuotaLayer},
+    rate_limit_retry::{Backoff, Policy, RateLimitRetryLayer},
+    route::{Route, RouteLayer, Routes, Target},
 };
-use support::contract::Row;
+use serde_json::json;
+use support::contract::{Errors, Row, chat};
+use tower::util::MapErrLayer;
 
 /// One row a layer. The laws are in `support/contract/laws.rs`.
 macro_rules! contract {
@@ -38,20 +48,53 @@ macro_rules! contract {
 contract! {
     collect: Row::new(CollectLayer::new(1024));
     error_count: Row::new(ErrorCountLayer::new(ErrorCounts::default().window("a")));
-    quota: Row::new(QuotaLayer::new(QuotaCache::default().insert("a", async || Ok::<_, QuotaError>(true.into()))));
+    quota: Row::new(QuotaLayer::new(quota()));
+    condition: Row::new(ConditionLayer::new(condition("error_count < 3")));
+    condition_that_waits_for_a_quota: Row::new(ConditionLayer::new(condition("balance > 0"))).request(with_quota);
+    rate_limit_retry: Row::new(RateLimitRetryLayer::new(Policy::default(), Backoff::new()));
+    first_event: Row::new(FirstEventLayer::new());
+    first_event_that_commits_at_the_head: Row::new(FirstEventLayer::new()).request(that_commits_at_the_head);
+    // The route always answers, so it has no error of its own.
+    route: Row::new((MapErrLayer::new(|error: Infallible| match error {}), RouteLayer::new(route()))).errors(Errors::Answer);
+}
+
+fn quota() -> QuotaHandle {
+    QuotaCache::default().insert("a", async || Ok::<_, QuotaError>(json!({ "balance": 1 })))
+}
+
+fn condition(text: &str) -> Condition {
+    text.parse().expect("a condition")
+}
+
+/// A request with a quota that nobody has fetched yet.
+fn with_quota() -> Request<ReplayBody> {
+    let mut request = chat();
+    request.extensions_mut().insert(quota());
+    request
+}
+
+fn that_commits_at_the_head() -> Request<ReplayBody> {
+    let mut candidate = Candidate::new("a", "some-model");
+    candidate.commit = Commit::Headers;
+    let mut request = chat();
+    request.extensions_mut().insert(candidate);
+    request
+}
+
+fn route() -> Routes {
+    [Route::new("some-model").candidate(Target::new("a", "some-model"))].into_iter().collect()
 }
 
 /// A law that nothing can break says nothing: each is broken here by a layer that is written for it.
 mod broken {
-    use http::{Request, Response};
+    use http::Response;
     use http_body_util::BodyExt as _;
-    use pointsman_layers::body::ReplayBody;
     use support::contract::{self as laws, Probe, ProbeBody, ProbeError};
     use tower::{
         ServiceExt as _,
         layer::layer_fn,
         service_fn,
-        util::{MapErrLayer, MapRequestLayer, MapResponseLayer},
+        util::{MapRequestLayer, MapResponseLayer},
     };
     use tower_service::Service as _;
 

@@ -51,7 +51,7 @@ where
 pub enum Errors {
     /// Passes it on as it is. What most layers do.
     PassThrough,
-    /// Makes a response of it.
+    /// Makes a response of it, and of the error of a stream's body an event.
     Answer,
 }
 

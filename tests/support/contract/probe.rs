@@ -70,6 +70,13 @@ pub enum Part {
     Hang,
 }
 
+impl Part {
+    /// How many bytes of data it is.
+    pub fn length(self) -> u64 {
+        if let Self::Data(data) = self { data.len() as u64 } else { 0 }
+    }
+}
+
 /// The innermost service: it watches how the layer above treats it.
 ///
 /// Readiness belongs to the instance and is not inherited by a clone, so a call on a clone of the instance that was
@@ -220,7 +227,7 @@ impl Body for ProbeBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let left = self.parts.iter().map(|part| if let Part::Data(data) = part { data.len() as u64 } else { 0 }).sum();
+        let left = self.parts.iter().map(|part| part.length()).sum();
         if self.sized { SizeHint::with_exact(left) } else { SizeHint::default() }
     }
 }
