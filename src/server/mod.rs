@@ -1,7 +1,10 @@
 //! The server: a listener in front of a [`Gateway`](crate::Gateway), or of any service like it.
 
+mod strict;
+
 use std::{convert::Infallible, error::Error, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -16,6 +19,8 @@ use tokio::{
     task::JoinSet,
 };
 use tower_service::Service;
+
+use self::strict::Strict;
 
 /// The limits of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +93,14 @@ impl Server {
 
     /// Serves until `stop` is ready, then closes the listener and lets the requests that were accepted finish, up to
     /// the shutdown timeout. Returns how many connections had to be cut.
+    ///
+    /// A request without exactly one `Host`, with a transfer encoding beside `chunked` (400), or with a target over
+    /// 16 KiB (414) does not reach the service, and its connection is closed.
     pub async fn serve<S, B>(self, service: S, stop: impl Future<Output = ()>) -> usize
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Self { listener, limits } = self;
@@ -113,7 +120,7 @@ impl Server {
                 tracing::warn!(limit = limits.connections, "too many connections; refused one");
                 continue;
             };
-            let service = TowerToHyperService::new(service.clone());
+            let service = TowerToHyperService::new(Strict::new(service.clone()));
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             connections.spawn(async move {
