@@ -512,6 +512,60 @@ async fn keys_are_masked_where_a_mistake_is_shown() {
     }
 }
 
+/// Requests that another server on the way could read in another way.
+#[tokio::test]
+async fn it_refuses_heads_of_two_readings() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let running = serving(&config(&upstream, ""), &[]);
+    let addr = running.listening().await;
+    let with = |version: &str, target: &str, fields: &str| {
+        format!("POST {CHAT}{target} HTTP/{version}\r\n{fields}content-length: 13\r\n\r\n{{\"model\":\"m\"}}")
+    };
+    let encoded = |fields: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n0\r\n\r\n");
+    let long = |length: usize| format!("?{}", "x".repeat(length - CHAT.len() - 1));
+    for (what, request, status) in [
+        ("a usual one", with("1.1", "", "host: h\r\n"), 200),
+        ("one of HTTP/1.0", with("1.0", "", ""), 200),
+        ("a long target", with("1.1", &long(16 * 1024), "host: h\r\n"), 200),
+        ("one that is longer", with("1.1", &long(16 * 1024 + 1), "host: h\r\n"), 414),
+        ("no host", with("1.1", "", ""), 400),
+        ("two hosts", with("1.1", "", "host: a\r\nhost: b\r\n"), 400),
+        ("two lengths", with("1.1", "", "host: h\r\ncontent-length: 14\r\n"), 400),
+        ("gzip and chunked", encoded("transfer-encoding: gzip, chunked\r\n"), 400),
+        ("gzip, then chunked", encoded("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n"), 400),
+        ("gzip alone", encoded("transfer-encoding: gzip\r\n"), 400),
+        ("a huge head", with("1.1", "", &format!("host: h\r\nx-a: {}\r\n", "x".repeat(70 * 1024))), 431),
+        ("many fields", with("1.1", "", &format!("host: h\r\n{}", "x-a: b\r\n".repeat(100))), 431),
+    ] {
+        let mut client = Client::connect(addr).await;
+        // It may be refused before it is all sent.
+        let _ = client.try_send(request).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        if status >= 400 {
+            assert_eq!(answer.header("connection"), Some("close"), "{what}");
+        }
+    }
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+/// The length does not count then, and the connection cannot be used to smuggle in another request.
+#[tokio::test]
+async fn it_closes_after_a_request_of_two_framings() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let running = serving(&config(&upstream, ""), &[]);
+    for fields in
+        ["content-length: 3\r\ntransfer-encoding: chunked\r\n", "transfer-encoding: chunked\r\ncontent-length: 3\r\n"]
+    {
+        let mut client = Client::connect(running.listening().await).await;
+        let smuggled = "GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n";
+        let body = "d\r\n{\"model\":\"m\"}\r\n0\r\n\r\n";
+        client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}{smuggled}")).await;
+        let (everything, _) = client.everything().await;
+        assert_eq!(String::from_utf8_lossy(&everything).matches("HTTP/1.1 ").count(), 1);
+    }
+}
+
 #[tokio::test]
 async fn it_says_what_it_can_do() {
     let help = Binary::new(["--help"]).run().await;
