@@ -182,6 +182,17 @@ mod too_large {
         client.send("1\r\nx\r\n").await;
         is_error(&client.answer().await, 413, "request_too_large");
     }
+
+    /// The connection is closed under it, and the answer is there before.
+    #[tokio::test]
+    async fn for_a_client_that_writes_on() {
+        let upstream = Upstream::script([]);
+        let gateway = gateway(&upstream, "");
+        let mut client = gateway.client().await;
+        client.send("POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 16777216\r\n\r\n").await;
+        let _ = client.try_send(vec![b' '; 16 << 20]).await;
+        is_error(&client.answer().await, 413, "request_too_large");
+    }
 }
 
 #[tokio::test]

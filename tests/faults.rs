@@ -201,8 +201,8 @@ mod after_the_first_event {
 
     #[tokio::test]
     async fn a_broken_stream_ends_with_one_error_event() {
-        type Ending = fn(Reply) -> Reply;
-        let ends: [(&str, Ending); 3] = [
+        type End = fn(Reply) -> Reply;
+        let ends: [(&str, End); 3] = [
             ("a close", Reply::close),
             ("a reset", Reply::reset),
             ("a bad chunk", |reply| reply.step(Step::Raw("zz\r\n".into()))),
