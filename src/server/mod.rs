@@ -111,10 +111,13 @@ impl Server {
         tokio::pin!(stop);
         loop {
             let stream = tokio::select! {
-                stream = accept(&listener) => stream,
+                // In this order, so that a signal is listened for before the first connection is taken, and heard before
+                // the next one.
+                biased;
                 () = &mut stop => break,
                 // Takes the finished ones out of the set, which would grow without end.
                 Some(_) = connections.join_next() => continue,
+                stream = accept(&listener) => stream,
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 tracing::warn!(limit = limits.connections, "too many connections; refused one");
