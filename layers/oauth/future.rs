@@ -23,6 +23,11 @@ where
 {
     #[pin]
     state: State<S::Future, B>,
+    /// What a second sending takes; `None` where requests pass untouched.
+    replay: Option<Replay<S, T>>,
+}
+
+struct Replay<S, T> {
     service: S,
     source: Arc<T>,
     headers: Arc<TokenHeaders>,
@@ -32,6 +37,8 @@ where
 
 #[pin_project(project = StateProj)]
 enum State<F, B> {
+    /// There is no source.
+    Passed(#[pin] F),
     /// There was no token at hand.
     Waiting(SourceFuture<Credential>),
     /// The request is on its way.
@@ -53,6 +60,10 @@ where
     S: Service<Request<ReplayBody>, Response = Response<B>>,
     T: TokenSource,
 {
+    pub(super) fn passing(response: S::Future) -> Self {
+        Self { state: State::Passed(response), replay: None }
+    }
+
     /// `service` has been polled ready.
     pub(super) fn new(
         mut service: S,
@@ -64,7 +75,7 @@ where
             Some(credential) => send(&mut service, &headers, request.clone(), credential),
             None => State::Waiting(source.token()),
         };
-        Self { state, service, source, headers, request: Some(request) }
+        Self { state, replay: Some(Replay { service, source, headers, request: Some(request) }) }
     }
 }
 
@@ -101,30 +112,35 @@ where
         const UNSENT: &str = "the request is kept until it is sent for the last time";
         let mut this = self.project();
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Waiting(token) => match ready!(token.as_mut().poll(cx)) {
+            let next = match (this.state.as_mut().project(), this.replay.as_mut()) {
+                (StateProj::Passed(response), _) => return response.poll(cx).map_ok(|it| it.map(AnswerBody::inner)),
+                (StateProj::Failed(answer), _) => {
+                    let answer = answer.take().expect("a future is not polled after it is ready");
+                    return Poll::Ready(Ok(answer.into_response()));
+                }
+                (StateProj::Waiting(token), Some(replay)) => match ready!(token.as_mut().poll(cx)) {
                     Ok(credential) => {
-                        let request = this.request.clone().expect(UNSENT);
-                        send(this.service, this.headers, request, credential)
+                        let request = replay.request.clone().expect(UNSENT);
+                        send(&mut replay.service, &replay.headers, request, credential)
                     }
                     Err(error) => failed(&error),
                 },
-                StateProj::Sent { response, rendered } => {
+                (StateProj::Sent { response, rendered }, Some(replay)) => {
                     let response = ready!(response.poll(cx))?;
-                    if this.request.is_none() || !refuses_token(&response) {
+                    if replay.request.is_none() || !refuses_token(&response) {
                         return Poll::Ready(Ok(hand_up(response, rendered)));
                     }
                     let used = rendered.credential.fingerprint();
-                    match this.source.current().filter(|current| current.fingerprint() != used) {
+                    match replay.source.current().filter(|current| current.fingerprint() != used) {
                         Some(current) => State::Replaying(current),
                         None => State::Renewing {
-                            renewed: this.source.refused(&rendered.credential),
+                            renewed: replay.source.refused(&rendered.credential),
                             refusal: Some(response),
                             rendered: Arc::clone(rendered),
                         },
                     }
                 }
-                StateProj::Renewing { renewed, refusal, rendered } => match ready!(renewed.as_mut().poll(cx)) {
+                (StateProj::Renewing { renewed, refusal, rendered }, _) => match ready!(renewed.as_mut().poll(cx)) {
                     Ok(Some(credential)) => State::Replaying(credential),
                     Ok(None) => {
                         let refusal = refusal.take().expect("taken once: a future is not polled after it is ready");
@@ -132,15 +148,12 @@ where
                     }
                     Err(error) => failed(&error),
                 },
-                StateProj::Replaying(credential) => {
-                    ready!(this.service.poll_ready(cx))?;
-                    let request = this.request.take().expect(UNSENT);
-                    send(this.service, this.headers, request, credential.clone())
+                (StateProj::Replaying(credential), Some(replay)) => {
+                    ready!(replay.service.poll_ready(cx))?;
+                    let request = replay.request.take().expect(UNSENT);
+                    send(&mut replay.service, &replay.headers, request, credential.clone())
                 }
-                StateProj::Failed(answer) => {
-                    let answer = answer.take().expect("a future is not polled after it is ready");
-                    return Poll::Ready(Ok(answer.into_response()));
-                }
+                (_, None) => unreachable!("a request with a source has what a second sending takes"),
             };
             this.state.set(next);
         }

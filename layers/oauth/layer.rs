@@ -7,7 +7,7 @@ use super::{OAuth, headers::TokenHeaders};
 
 /// Puts a credential on each request and renews it when it is refused; see the [module docs](super).
 pub struct OAuthLayer<T> {
-    source: Arc<T>,
+    source: Option<Arc<T>>,
     token_header: (HeaderName, HeaderValue),
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -15,8 +15,13 @@ pub struct OAuthLayer<T> {
 impl<T> OAuthLayer<T> {
     /// Sends the tokens of `source` as `Authorization: Bearer …`.
     pub fn new(source: T) -> Self {
+        Self::optional(Some(source))
+    }
+
+    /// The same, where there may be no source: requests then pass untouched.
+    pub fn optional(source: Option<T>) -> Self {
         let token_header = (header::AUTHORIZATION, HeaderValue::from_static("Bearer {token}"));
-        Self { source: Arc::new(source), token_header, headers: Vec::new() }
+        Self { source: source.map(Arc::new), token_header, headers: Vec::new() }
     }
 
     /// Sends the token in this header instead. `{token}` in the value stands for it: `token {token}` is GitHub's form,
@@ -37,11 +42,7 @@ impl<T> OAuthLayer<T> {
 
 impl<T> Clone for OAuthLayer<T> {
     fn clone(&self) -> Self {
-        Self {
-            source: Arc::clone(&self.source),
-            token_header: self.token_header.clone(),
-            headers: self.headers.clone(),
-        }
+        Self { source: self.source.clone(), token_header: self.token_header.clone(), headers: self.headers.clone() }
     }
 }
 
@@ -56,6 +57,6 @@ impl<S, T> Layer<S> for OAuthLayer<T> {
 
     fn layer(&self, inner: S) -> OAuth<S, T> {
         let templates = [&self.token_header].into_iter().chain(&self.headers).cloned().collect();
-        OAuth::new(inner, Arc::clone(&self.source), Arc::new(TokenHeaders::new(templates)))
+        OAuth::new(inner, self.source.clone(), Arc::new(TokenHeaders::new(templates)))
     }
 }

@@ -13,12 +13,12 @@ use crate::body::{AnswerBody, ReplayBody};
 /// The service of [`OAuthLayer`](super::OAuthLayer); see the [module docs](super).
 pub struct OAuth<S, T> {
     inner: S,
-    source: Arc<T>,
+    source: Option<Arc<T>>,
     headers: Arc<TokenHeaders>,
 }
 
 impl<S, T> OAuth<S, T> {
-    pub(super) fn new(inner: S, source: Arc<T>, headers: Arc<TokenHeaders>) -> Self {
+    pub(super) fn new(inner: S, source: Option<Arc<T>>, headers: Arc<TokenHeaders>) -> Self {
         Self { inner, source, headers }
     }
 
@@ -40,7 +40,7 @@ impl<S, T> OAuth<S, T> {
 
 impl<S: Clone, T> Clone for OAuth<S, T> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), source: Arc::clone(&self.source), headers: Arc::clone(&self.headers) }
+        Self { inner: self.inner.clone(), source: self.source.clone(), headers: Arc::clone(&self.headers) }
     }
 }
 
@@ -64,9 +64,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReplayBody>) -> OAuthFuture<S, T, B> {
+        let Some(source) = &self.source else { return OAuthFuture::passing(self.inner.call(request)) };
         // The instance that was polled ready goes with the future, which may need it a second time.
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh);
-        OAuthFuture::new(ready, request, Arc::clone(&self.source), Arc::clone(&self.headers))
+        OAuthFuture::new(ready, request, Arc::clone(source), Arc::clone(&self.headers))
     }
 }

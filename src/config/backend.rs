@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    QuotaConfig, Raw, Secret,
+    Gate, Hold, OAuth, QuotaConfig, Raw, Secret,
     decode::Cursor,
     fields::Fields,
     interpolate::Environment,
@@ -49,6 +49,12 @@ pub struct Backend {
     pub forced_params: Map<String, Json>,
     /// The file with its login, for a provider that has one.
     pub credentials_path: Option<PathBuf>,
+    /// The login in that file.
+    pub oauth: Option<OAuth>,
+    /// What to do about a rate limit; `None` for nothing.
+    pub hold: Option<Hold>,
+    /// Whether it may be used, for a backend that uses another program's login.
+    pub gate: Option<Gate>,
     /// The keys under `extra`, as written.
     pub extra: Raw,
     /// Keys that belong to a single layer, as written: `rate_limit_retry`, `oauth` and the like.
@@ -90,6 +96,9 @@ impl Backend {
             default_params: Map::new(),
             forced_params: Map::new(),
             credentials_path: None,
+            oauth: None,
+            hold: None,
+            gate: None,
             extra: Raw::default(),
             other: Raw::default(),
             unavailable: None,

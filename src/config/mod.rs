@@ -55,11 +55,14 @@ mod diagnostic;
 mod discover;
 mod doubts;
 mod fields;
+mod gate;
+mod hold;
 mod interpolate;
 mod load;
 mod locate;
 mod mask;
 mod node;
+mod oauth;
 mod quota;
 mod resolve;
 mod route;
@@ -73,8 +76,11 @@ pub use self::{
     backend::Backend,
     diagnostic::{Diagnostic, Diagnostics, Severity},
     discover::NotFound,
+    gate::{Gate, GateSource},
+    hold::Hold,
     interpolate::{Environment, ProcessEnvironment},
     load::Loaded,
+    oauth::{Grant, OAuth},
     quota::QuotaConfig,
     route::{Candidate, Route},
     secret::{Raw, Secret},
