@@ -6,6 +6,7 @@
 
 mod api;
 mod client_keys;
+pub(crate) mod credentials;
 mod health;
 mod models;
 mod providers;
@@ -31,6 +32,7 @@ use pin_project::pin_project;
 use pointsman_layers::{
     body::{AnswerBody, Collect, CollectLayer},
     error_count::ErrorCounts,
+    oauth::CredentialFile,
     quota::QuotaCache,
     route::{RouteBody, RouteLayer, Router},
 };
@@ -108,25 +110,27 @@ type Stack = SetRequestId<SetSensitiveRequestHeaders<Traced>>;
 pub struct Gateway {
     stack: Stack,
     state: Arc<State>,
+    health: health::Status,
 }
 
 /// What the gateway remembers between requests, by the name of a backend.
 struct State {
     errors: ErrorCounts,
     quotas: QuotaCache,
-    health: health::Status,
+    /// The credential files of the backends that have one.
+    credentials: Vec<(String, CredentialFile)>,
 }
 
 impl Gateway {
     /// Puts the layers around the providers of `config`.
     pub fn from_config(config: Config) -> Self {
-        let state = Arc::new(State {
-            errors: ErrorCounts::default(),
-            quotas: QuotaCache::default(),
-            health: health::Status::of(&config),
-        });
-        let stack = build(&config, &state);
-        Self { stack, state }
+        let mut state =
+            State { errors: ErrorCounts::default(), quotas: QuotaCache::default(), credentials: Vec::new() };
+        // The innermost part comes first, for it tells which credential files there are.
+        let providers = Providers::new(&config, &mut state);
+        let health = health::Status::new(&config, &state.credentials);
+        let stack = build(&config, health.clone(), providers);
+        Self { stack, state: Arc::new(state), health }
     }
 
     /// The errors counted for each backend.
@@ -141,12 +145,19 @@ impl Gateway {
 
     /// Turns `/readyz` to 503 from now on, as a server does before it stops. Requests are still answered.
     pub fn drain(&self) {
-        self.state.health.drain();
+        self.health.drain();
+    }
+
+    /// Waits until no credential is being renewed: a renewed one must not be lost when the process ends.
+    pub async fn settle(&self) {
+        for (_, file) in &self.state.credentials {
+            file.settle().await;
+        }
     }
 }
 
 /// The stack, in the order in which a request meets it.
-fn build(config: &Config, state: &State) -> Stack {
+fn build(config: &Config, health: health::Status, providers: Providers) -> Stack {
     let server = &config.server;
     let instance = instance_id();
     ServiceBuilder::new()
@@ -172,7 +183,7 @@ fn build(config: &Config, state: &State) -> Stack {
         // Around everything that could panic: one request fails with a 500, the connection and the process live on.
         .layer(CatchPanicLayer::custom(PanicAnswer))
         // Before the keys: what asks for health has none.
-        .layer(ValidateRequestHeaderLayer::custom(Health::new(state.health.clone())))
+        .layer(ValidateRequestHeaderLayer::custom(Health::new(health)))
         // Before a byte of the body is read, so that strangers cost nothing.
         .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
         // Answers what needs no provider and refuses what leads nowhere, still without the body.
@@ -184,7 +195,7 @@ fn build(config: &Config, state: &State) -> Stack {
         // Candidates in order; the first that works.
         .layer(RouteLayer::new(Resolver::new(config)).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.
-        .service(Providers::new(config, &state.errors, &state.quotas))
+        .service(providers)
 }
 
 /// Tells this gateway from every other one that a request may pass through.

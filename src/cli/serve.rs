@@ -3,7 +3,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use super::{ConfigArg, Outcome, load, log, runtime, signals};
 use pointsman::{
     Gateway,
-    config::{self, Config, Secret},
+    config::{self, Config, GateSource, Overrides, ProcessEnvironment, Secret},
     server::{Limits, Server},
 };
 
@@ -20,23 +20,52 @@ pub(super) struct Args {
     /// How long requests may go on after the first signal to stop, as `30s` or `2m` [default: 30s].
     #[arg(long, value_name = "TIME", env = "POINTSMAN_SERVER_SHUTDOWN_TIMEOUT", value_parser = humantime::parse_duration)]
     shutdown_timeout: Option<Duration>,
+    /// The backend for every model that no route takes.
+    #[arg(long, value_name = "BACKEND", env = "POINTSMAN_DEFAULT_BACKEND")]
+    default_backend: Option<String>,
+    /// Ask for this model, whatever a request says.
+    #[arg(long, value_name = "MODEL", env = "POINTSMAN_FORCE_MODEL")]
+    force_model: Option<String>,
+    /// Enable the qwen-oauth backend, for development of the gateway only: its login belongs to another program.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    enable_qwen_oauth_backend_debugging_override: Option<bool>,
 }
+
+/// The flag above, as a gate knows it.
+const QWEN_OAUTH_GATE: &str = "enable-qwen-oauth-backend-debugging-override";
+/// The same in the environment. It is no default of the flag, as the two are different sources.
+const QWEN_OAUTH_GATE_VARIABLE: &str = "POINTSMAN_ENABLE_QWEN_OAUTH_BACKEND_DEBUGGING_OVERRIDE";
 
 /// Serves the gateway until a signal says to stop.
 pub(super) fn run(args: Args) -> Outcome {
     log::init("info");
-    let path = args.config.find()?;
+    let config = with_overrides(configuration(&args)?, args)?;
+    for backend in &config.backends {
+        let notice = backend.preset.and_then(|preset| preset.terms);
+        if let (Some(notice), true) = (notice, backend.gate.as_ref().is_some_and(|gate| gate.is_open())) {
+            tracing::warn!(backend = backend.name, "{notice}");
+        }
+    }
+    runtime()?.block_on(serve(config))
+}
+
+/// The configuration that is to be served. A default backend does without a file.
+fn configuration(args: &Args) -> Result<Config, String> {
+    let path = match args.config.find() {
+        Ok(path) => path,
+        Err(_) if args.default_backend.is_some() => return Ok(Config::default()),
+        Err(message) => return Err(message),
+    };
     let loaded = load(&path)?;
     for warning in loaded.warnings.iter() {
         tracing::warn!(line = warning.line(), "{}", warning.message());
     }
     tracing::info!(config = %path.display(), routes = loaded.config.routes.len(), "configuration loaded");
-    let config = with_overrides(loaded.config, args);
-    runtime()?.block_on(serve(config))
+    Ok(loaded.config)
 }
 
 /// What the environment and the command line say goes before the file.
-fn with_overrides(mut config: Config, args: Args) -> Config {
+fn with_overrides(mut config: Config, args: Args) -> Result<Config, String> {
     let server = &mut config.server;
     if let Ok(keys) = std::env::var("POINTSMAN_API_KEYS") {
         let keys = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
@@ -45,11 +74,31 @@ fn with_overrides(mut config: Config, args: Args) -> Config {
     server.host = args.host.unwrap_or_else(|| std::mem::take(&mut server.host));
     server.port = args.port.unwrap_or(server.port);
     server.shutdown_timeout = args.shutdown_timeout.unwrap_or(server.shutdown_timeout);
-    config
+
+    let mut gates = Vec::new();
+    if let Some(open) = gate_in_environment()? {
+        gates.push((QWEN_OAUTH_GATE, open, GateSource::Environment));
+    }
+    if let Some(open) = args.enable_qwen_oauth_backend_debugging_override {
+        gates.push((QWEN_OAUTH_GATE, open, GateSource::CommandLine));
+    }
+    let overrides = Overrides { default_backend: args.default_backend, force_model: args.force_model, gates };
+    config.apply(overrides, &ProcessEnvironment).map_err(|error| format!("error: {error}"))?;
+    Ok(config)
+}
+
+fn gate_in_environment() -> Result<Option<bool>, String> {
+    let Ok(value) = std::env::var(QWEN_OAUTH_GATE_VARIABLE) else { return Ok(None) };
+    match value.trim().to_ascii_lowercase().as_str() {
+        "" => Ok(None),
+        "1" | "true" | "yes" | "on" => Ok(Some(true)),
+        "0" | "false" | "no" | "off" => Ok(Some(false)),
+        _ => Err(format!("error: {QWEN_OAUTH_GATE_VARIABLE} is neither `true` nor `false`")),
+    }
 }
 
 async fn serve(config: Config) -> Outcome {
-    let address = address(&config.server).await?;
+    let address = address(&config).await?;
     let server = Server::bind(address, limits(&config.server))
         .await
         .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
@@ -58,24 +107,35 @@ async fn serve(config: Config) -> Outcome {
     let gateway = Gateway::from_config(config);
     tracing::info!("listening on http://{bound}");
 
-    let draining = gateway.clone();
+    let (draining, settling) = (gateway.clone(), gateway.clone());
     let stop = async move {
         stopped.await;
         draining.drain();
         tracing::info!("stopping; a second signal stops at once");
     };
     let cut = server.serve(gateway, stop).await;
+    settling.settle().await;
     tracing::info!(cut, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 /// The address to listen on. A gateway without keys serves this machine alone.
-async fn address(server: &config::Server) -> Result<SocketAddr, String> {
+async fn address(config: &Config) -> Result<SocketAddr, String> {
+    let server = &config.server;
     let host = server.host.trim_start_matches('[').trim_end_matches(']');
     let unknown = |error| format!("error: the host `{host}` is not an address of this machine: {error}");
     let addresses: Vec<_> = tokio::net::lookup_host((host, server.port)).await.map_err(unknown)?.collect();
     let first = addresses.first().ok_or_else(|| format!("error: the host `{host}` has no address"))?;
-    if server.api_keys.is_empty() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+    let is_public = !addresses.iter().all(|address| address.ip().is_loopback());
+    let mut gates = config.backends.iter().filter_map(|backend| Some((&backend.name, backend.gate.as_ref()?)));
+    if let (true, Some((name, gate))) = (is_public, gates.find(|(_, gate)| gate.is_open())) {
+        return Err(format!(
+            "error: `{host}` is open to other machines, and the backend `{name}` is for this machine alone\n  \
+             = help: listen on 127.0.0.1, or start without `--{}`",
+            gate.flag
+        ));
+    }
+    if server.api_keys.is_empty() && is_public {
         return Err(format!(
             "error: `{host}` is open to other machines, and anybody there could use your providers' keys\n  \
              = help: set `server.api_keys` in the configuration or POINTSMAN_API_KEYS, or listen on 127.0.0.1"

@@ -75,6 +75,12 @@ impl Backend {
         backend
     }
 
+    /// Why no request goes to it, if so.
+    pub fn why_closed(&self) -> Option<String> {
+        let gate = self.gate.as_ref().filter(|gate| !gate.is_open());
+        self.unavailable.clone().or_else(|| gate.map(|gate| gate.reason(&self.name)))
+    }
+
     fn unconfigured(name: String, preset: Option<&'static Preset>) -> Self {
         let mut headers = HeaderMap::new();
         for (name, value) in preset.map_or(&[][..], |preset| preset.headers) {

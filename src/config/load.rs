@@ -142,7 +142,7 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
     if routes.is_empty() && backends.is_empty() && at.context.findings.borrow().is_empty() {
         at.report(at.warning("nothing is configured: there are neither routes nor backends"));
     }
-    Some(Config { source: None, server, backends, routes, default_backend, other })
+    Some(Config { source: None, server, backends, routes, default_backend, force_model: None, other })
 }
 
 /// Finds the places of all findings, and puts them in order.

@@ -63,6 +63,7 @@ mod locate;
 mod mask;
 mod node;
 mod oauth;
+mod overrides;
 mod quota;
 mod resolve;
 mod route;
@@ -81,6 +82,7 @@ pub use self::{
     interpolate::{Environment, ProcessEnvironment},
     load::Loaded,
     oauth::{Grant, OAuth},
+    overrides::Overrides,
     quota::QuotaConfig,
     route::{Candidate, Route},
     secret::{Raw, Secret},
@@ -105,6 +107,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The name of the backend for whatever no route takes.
     pub default_backend: Option<String>,
+    /// The model that is asked for whatever a request says.
+    pub force_model: Option<String>,
     /// Keys that belong to other parts, as written: `model_aliases`, and the scalars under `backends`.
     pub other: Raw,
 }

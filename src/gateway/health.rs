@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use pointsman_layers::body::AnswerBody;
+use pointsman_layers::{body::AnswerBody, oauth::CredentialFile};
 use serde_json::json;
 use tower_http::validate_request::ValidateRequest;
 
@@ -27,23 +27,39 @@ pub(super) struct Status {
     draining: Arc<AtomicBool>,
     /// The routes of which no candidate can ever be used as configured, each with the reasons.
     unusable: Arc<[(String, Vec<String>)]>,
+    /// The credential files, by the name of their backend.
+    credentials: Arc<[(String, CredentialFile)]>,
 }
 
 impl Status {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, credentials: &[(String, CredentialFile)]) -> Self {
         let unusable = config.routes.iter().filter_map(|route| {
             let reasons = route.candidates.iter().map(|candidate| {
                 let backend = config.backend(&candidate.backend)?;
-                Some(format!("{}: {}", backend.name, backend.unavailable.as_deref()?))
+                Some(format!("{}: {}", backend.name, backend.why_closed()?))
             });
             // One candidate without a reason is enough.
             Some((route.name.clone(), reasons.collect::<Option<Vec<_>>>()?))
         });
-        Self { draining: Arc::default(), unusable: unusable.collect() }
+        Self { draining: Arc::default(), unusable: unusable.collect(), credentials: credentials.into() }
     }
 
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The process runs, so this is a 200; what is wrong with a credential is for a person to mend.
+    fn healthy(&self) -> Response<CoreBody> {
+        let problems: serde_json::Map<_, _> = self
+            .credentials
+            .iter()
+            .filter_map(|(backend, file)| Some((backend.clone(), file.status().problem?.into())))
+            .collect();
+        let mut health = json!({"status": "ok"});
+        if !problems.is_empty() {
+            health["credential_problems"] = problems.into();
+        }
+        answer(StatusCode::OK, &health)
     }
 
     fn ready(&self) -> Response<CoreBody> {
@@ -74,7 +90,7 @@ impl<B> ValidateRequest<B> for Health {
             return Ok(());
         }
         match request.uri().path() {
-            "/health" | "/healthz" => Err(answer(StatusCode::OK, &json!({"status": "ok"}))),
+            "/health" | "/healthz" => Err(self.0.healthy()),
             "/readyz" => Err(self.0.ready()),
             _ => Ok(()),
         }

@@ -60,7 +60,7 @@ impl Models {
 /// The models by name and owner; a route shadows a backend's model of the same name, an earlier backend a later one's.
 fn named_models(config: &Config) -> Vec<(&str, &str)> {
     let routes = config.routes.iter().map(|route| (route.name.as_str(), "pointsman"));
-    let backends = config.backends.iter().filter(|backend| backend.unavailable.is_none());
+    let backends = config.backends.iter().filter(|backend| backend.why_closed().is_none());
     let models =
         backends.flat_map(|backend| backend.models.iter().map(|model| (model.as_str(), backend.name.as_str())));
     let mut seen = std::collections::HashSet::new();

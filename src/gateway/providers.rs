@@ -12,26 +12,33 @@ use pin_project::pin_project;
 use pointsman_layers::{
     body::{AnswerBody, ErrorAnswer, ReplayBody, ReportBody},
     condition::{ConditionGate, ConditionLayer},
-    error_count::{ErrorCount, ErrorCountLayer, ErrorCounts, ErrorReport},
+    error_count::{ErrorCount, ErrorCountLayer, ErrorReport},
     ext::{Candidate, GateClosed},
     first_event::{FirstEvent, FirstEventBody, FirstEventLayer},
-    quota::{Quota, QuotaCache, QuotaLayer},
+    oauth::{CredentialFile, OAuth},
+    quota::{Quota, QuotaLayer},
+    rate_limit_retry::{Backoff, PeekedBody, Policy, RateLimitRetry, RateLimitRetryLayer},
 };
 use tower::{ServiceBuilder, ServiceExt as _, util::Oneshot};
 use tower_service::Service;
 
-use super::quota;
+use super::{State, credentials, quota};
 use crate::{
     config::{AuthForm, Backend, Config, Secret},
     provider::{ClassifyProviderError, Client, Provider, ProviderBody, ProviderError},
 };
 
 /// The layers around one provider.
-type ProviderStack = ErrorCount<Quota<ConditionGate<FirstEvent<Provider, ClassifyProviderError>>>>;
+type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<Wire, CredentialFile>>>>>;
+
+/// A provider whose answers can be judged by their status.
+type Wire = FirstEvent<Provider, ClassifyProviderError>;
 
 /// What a request to a provider is answered with.
 pub(super) type ProviderAnswer =
-    AnswerBody<ReportBody<AnswerBody<AnswerBody<FirstEventBody<ProviderBody>>>, ErrorReport>>;
+    AnswerBody<ReportBody<AnswerBody<AnswerBody<PeekedBody<AnswerBody<WireBody>>>>, ErrorReport>>;
+
+type WireBody = AnswerBody<FirstEventBody<ProviderBody>>;
 
 /// Every provider by the name of its backend; a request goes to the one that its [`Candidate`] names.
 #[derive(Clone, Debug)]
@@ -47,14 +54,11 @@ enum Slot {
 }
 
 impl Providers {
-    pub(super) fn new(config: &Config, errors: &ErrorCounts, quotas: &QuotaCache) -> Self {
+    pub(super) fn new(config: &Config, state: &mut State) -> Self {
         let mut clients = Clients::default();
         let slots = config.backends.iter().map(|backend| {
-            let slot = match provider(backend, &mut clients) {
-                Ok(provider) => {
-                    quota::register(backend, &mut clients, quotas);
-                    Slot::Ready(Box::new(stack(backend, provider, errors, quotas)))
-                }
+            let slot = match ready(backend, &mut clients, state) {
+                Ok(stack) => Slot::Ready(Box::new(stack)),
                 Err(reason) => Slot::Unavailable(reason.into()),
             };
             (backend.name.clone(), slot)
@@ -63,30 +67,63 @@ impl Providers {
     }
 }
 
+/// The stack of a backend, or why it cannot be used.
+fn ready(backend: &Backend, clients: &mut Clients, state: &mut State) -> Result<ProviderStack, String> {
+    if let Some(reason) = backend.why_closed() {
+        return Err(reason);
+    }
+    let provider = provider(backend, clients)?;
+    let file = match &backend.oauth {
+        Some(oauth) => {
+            let file = credentials::credential_file(oauth, clients.get(backend.timeouts.connect))?;
+            state.credentials.push((backend.name.clone(), file.clone()));
+            Some(file)
+        }
+        None => None,
+    };
+    quota::register(backend, clients, &state.quotas);
+    Ok(stack(backend, provider, file, state))
+}
+
 /// The layers around one provider, in the order in which a request meets them.
-fn stack(backend: &Backend, provider: Provider, errors: &ErrorCounts, quotas: &QuotaCache) -> ProviderStack {
+fn stack(backend: &Backend, provider: Provider, file: Option<CredentialFile>, state: &State) -> ProviderStack {
     ServiceBuilder::new()
         // Outside of everything that can answer for the provider, and open to the end of the body.
-        .layer(ErrorCountLayer::new(errors.window_of(&backend.name, backend.error_window)))
+        .layer(ErrorCountLayer::new(state.errors.window_of(&backend.name, backend.error_window)))
         // Sees every 429 and 402 of the provider, which is when the quota it knows is out of date.
-        .layer(QuotaLayer::new(quotas.handle(&backend.name)))
+        .layer(QuotaLayer::new(state.quotas.handle(&backend.name)))
         // Has both handles now; a closed gate calls nothing below.
         .layer(ConditionLayer::from_candidate())
+        // Below those that have to see what comes of the second try; above the credential, which is looked up anew for it.
+        .layer(hold(backend))
+        // The credential goes in last, so nothing above can log it.
+        .layer(credentials::layer(backend.oauth.as_ref(), file))
         // Next to the wire, so that all above judge by the status.
         .layer(FirstEventLayer::new().classify(ClassifyProviderError))
         .service(provider)
 }
 
+/// The layer that holds a request at a rate limit; for a backend that has none, one that only says that it saw one.
+fn hold(backend: &Backend) -> RateLimitRetryLayer {
+    let Some(hold) = &backend.hold else {
+        return RateLimitRetryLayer::new(Policy::default().enabled(false), Backoff::new());
+    };
+    RateLimitRetryLayer::new(hold.policy.clone(), Backoff::new()).exhausted(hold.exhausted).label(hold.label.as_str())
+}
+
 /// The provider of a backend, or why there can be none.
 fn provider(backend: &Backend, clients: &mut Clients) -> Result<Provider, String> {
-    if let Some(reason) = &backend.unavailable {
-        return Err(reason.clone());
-    }
     let builder = backend.base_url.as_ref().and_then(Provider::builder);
-    let mut builder = builder.ok_or("no base_url")?.forward_client_auth(backend.forward_client_auth);
+    let mut builder = builder.ok_or("no base_url")?;
+    if backend.forward_client_auth {
+        builder = builder.forward_client_auth();
+    }
     if let Some(key) = &backend.api_key {
         let (name, value) = credential(&backend.auth, key).ok_or("the credential cannot be sent as a header")?;
         builder = builder.credential(name, value, key.expose());
+    }
+    if backend.oauth.is_some() {
+        builder = builder.credential_from_above();
     }
     for (name, value) in &backend.headers {
         builder = builder.header(name.clone(), value.clone());
@@ -121,12 +158,12 @@ impl Service<Request<ReplayBody>> for Providers {
 
     fn call(&mut self, request: Request<ReplayBody>) -> ProvidersFuture {
         let name = request.extensions().get::<Candidate>().map(|candidate| &*candidate.provider);
-        let state = match name.and_then(|name| self.by_name.get(name)) {
-            Some(Slot::Ready(stack)) => State::Calling(stack.as_ref().clone().oneshot(request)),
-            Some(Slot::Unavailable(reason)) => State::Closed(Some(Arc::clone(reason))),
-            None => State::Closed(Some(Arc::from("there is no backend of this name"))),
+        let stage = match name.and_then(|name| self.by_name.get(name)) {
+            Some(Slot::Ready(stack)) => Stage::Calling(stack.as_ref().clone().oneshot(request)),
+            Some(Slot::Unavailable(reason)) => Stage::Closed(Some(Arc::clone(reason))),
+            None => Stage::Closed(Some(Arc::from("there is no backend of this name"))),
         };
-        ProvidersFuture { state }
+        ProvidersFuture { stage }
     }
 }
 
@@ -134,12 +171,12 @@ impl Service<Request<ReplayBody>> for Providers {
 #[pin_project]
 pub(super) struct ProvidersFuture {
     #[pin]
-    state: State,
+    stage: Stage,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = StageProj)]
 #[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
-enum State {
+enum Stage {
     Calling(#[pin] Oneshot<ProviderStack, Request<ReplayBody>>),
     Closed(Option<Arc<str>>),
 }
@@ -148,9 +185,9 @@ impl Future for ProvidersFuture {
     type Output = Result<Response<ProviderAnswer>, ProviderError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Calling(future) => future.poll(cx).map_ok(|response| response.map(AnswerBody::inner)),
-            StateProj::Closed(reason) => {
+        match self.project().stage.project() {
+            StageProj::Calling(future) => future.poll(cx).map_ok(|response| response.map(AnswerBody::inner)),
+            StageProj::Closed(reason) => {
                 let reason = reason.take().expect("a future is not polled after it is ready");
                 let mut response =
                     ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", reason.to_string())

@@ -1,22 +1,49 @@
-use http::Request;
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
 use pointsman_layers::{
     body::{ErrorAnswer, ReplayBody},
-    route::{ModelField, Resolve, Resolved, Routes, model_not_found},
+    route::{ModelField, Resolve, Resolved, Route, Routes, model_not_found},
 };
 
 use super::models;
 use crate::config::Config;
 
-/// Finds the route for a request's `model`.
+/// Finds the route for a request's `model`: the forced one, a route, a model that a backend lists, the default backend.
 #[derive(Debug)]
 pub(super) struct Resolver {
     routes: Routes,
-    default_backend: Option<String>,
+    force_model: Option<String>,
+    default: Option<Default>,
+}
+
+/// Where a model goes that nothing else takes.
+#[derive(Debug)]
+struct Default {
+    backend: String,
+    /// The answer of a backend whose gate is closed.
+    disabled: Option<ErrorAnswer>,
 }
 
 impl Resolver {
     pub(super) fn new(config: &Config) -> Self {
-        Self { routes: models::routes(config), default_backend: config.default_backend.clone() }
+        let default = config.default_backend.as_deref().map(|name| {
+            let backend = config.backend(name);
+            let gate = backend.and_then(|backend| backend.gate.as_ref()).filter(|gate| !gate.is_open());
+            let disabled =
+                gate.map(|gate| ErrorAnswer::new(StatusCode::FORBIDDEN, "backend_disabled", gate.reason(name)));
+            Default { backend: name.to_owned(), disabled }
+        });
+        Self { routes: models::routes(config), force_model: config.force_model.clone(), default }
+    }
+
+    fn route(&self, model: &str) -> Result<Arc<Route>, ErrorAnswer> {
+        match (self.routes.get(model), &self.default) {
+            (Some(route), _) => Ok(Arc::clone(route)),
+            (None, Some(Default { disabled: Some(answer), .. })) => Err(answer.clone()),
+            (None, Some(default)) => Ok(models::direct(&default.backend, model)),
+            (None, None) => Err(model_not_found(model, self.routes.names())),
+        }
     }
 }
 
@@ -24,11 +51,7 @@ impl Resolve for Resolver {
     fn resolve(&self, request: &Request<ReplayBody>) -> Result<Resolved, ErrorAnswer> {
         let body = request.body().to_bytes();
         let model = ModelField::find(&body)?;
-        let route = match (self.routes.get(&model.name), &self.default_backend) {
-            (Some(route), _) => route.clone(),
-            (None, Some(backend)) => models::direct(backend, &model.name),
-            (None, None) => return Err(model_not_found(&model.name, self.routes.names())),
-        };
+        let route = self.route(self.force_model.as_deref().unwrap_or(&model.name))?;
         Ok(Resolved { route, model: Some(model.span) })
     }
 }

@@ -41,16 +41,30 @@ const PRIVATE: [HeaderName; 10] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
+/// Whose credential a request carries when it reaches the provider service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// The client's own, which stays here.
+    Clients,
+    /// The client's own, which the backend is to have.
+    Forwarded,
+    /// The backend's, put in by a layer above; anything else is the client's.
+    FromAbove,
+}
+
 /// Removes from a client's request what must not reach a provider.
-pub(super) fn clean_request(headers: &mut HeaderMap, forward_client_auth: bool) {
+pub(super) fn clean_request(headers: &mut HeaderMap, credential: Credential) {
     remove_hop_by_hop(headers);
     for name in PRIVATE {
         headers.remove(name);
     }
-    if !forward_client_auth {
-        for name in CREDENTIALS {
-            headers.remove(name);
-        }
+    let kept = |name: &HeaderName| match credential {
+        Credential::Clients => false,
+        Credential::Forwarded => true,
+        Credential::FromAbove => name == header::AUTHORIZATION,
+    };
+    for name in CREDENTIALS.iter().filter(|name| !kept(name)) {
+        headers.remove(name);
     }
 }
 
@@ -110,7 +124,7 @@ mod tests {
             ("traceparent", "00-1-2-01"),
             ("accept-encoding", "gzip"),
         ]);
-        clean_request(&mut headers, false);
+        clean_request(&mut headers, Credential::Clients);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept-encoding", "openai-beta", "traceparent", "x-stainless-lang"]);
@@ -118,9 +132,17 @@ mod tests {
 
     #[test]
     fn a_client_s_key_travels_only_where_the_backend_says_so() {
-        let mut headers = map(&[("authorization", "Bearer client")]);
-        clean_request(&mut headers, true);
-        assert_eq!(headers["authorization"], "Bearer client");
+        let mut headers = map(&[("authorization", "Bearer client"), ("x-api-key", "client")]);
+        clean_request(&mut headers, Credential::Forwarded);
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn a_credential_from_above_stays_and_the_client_s_goes() {
+        let mut headers = map(&[("authorization", "Bearer backend"), ("x-api-key", "client"), ("cookie", "a=b")]);
+        clean_request(&mut headers, Credential::FromAbove);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["authorization"], "Bearer backend");
     }
 
     #[test]

@@ -11,11 +11,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use hyper_util::client::legacy;
 use memchr::memmem::Finder;
 use pin_project::pin_project;
-use pointsman_layers::body::ReplayBody;
+use pointsman_layers::{body::ReplayBody, ext::Endpoint};
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use super::{Client, ProviderBody, ProviderError, headers, url::BaseUrl};
+use super::{
+    Client, ProviderBody, ProviderError,
+    headers::{self, Credential},
+    url::BaseUrl,
+};
 
 /// How long to wait for a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ struct Shared {
     headers: HeaderMap,
     /// Finds the credential in what comes back.
     secret: Option<Finder<'static>>,
-    forward_client_auth: bool,
+    client_credential: Credential,
     timeouts: Timeouts,
 }
 
@@ -69,7 +73,7 @@ impl Provider {
             base: BaseUrl::new(base_url)?,
             headers: HeaderMap::new(),
             secret: None,
-            forward_client_auth: false,
+            client_credential: Credential::Clients,
             timeouts: Timeouts::default(),
         }))
     }
@@ -93,8 +97,16 @@ impl ProviderBuilder {
 
     /// Lets the client's own `Authorization` and key headers travel on.
     #[must_use]
-    pub fn forward_client_auth(mut self, forward: bool) -> Self {
-        self.0.forward_client_auth = forward;
+    pub fn forward_client_auth(mut self) -> Self {
+        self.0.client_credential = Credential::Forwarded;
+        self
+    }
+
+    /// Sends the `Authorization` of the request as it is: a layer above, such as
+    /// [`OAuthLayer`](pointsman_layers::oauth::OAuthLayer), has replaced the client's.
+    #[must_use]
+    pub fn credential_from_above(mut self) -> Self {
+        self.0.client_credential = Credential::FromAbove;
         self
     }
 
@@ -122,14 +134,16 @@ impl Service<Request<ReplayBody>> for Provider {
 
     fn call(&mut self, mut request: Request<ReplayBody>) -> ProviderFuture {
         let shared = &self.shared;
-        let url = match shared.base.join(request.uri()) {
+        // A credential may bring along the base URL that it is for.
+        let brought = request.extensions().get::<Endpoint>().and_then(|endpoint| BaseUrl::new(&endpoint.0));
+        let url = match brought.as_ref().unwrap_or(&shared.base).join(request.uri()) {
             Ok(url) => url,
             Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
         };
         *request.uri_mut() = url;
         // The version is the client's; the connection to the provider has its own.
         *request.version_mut() = http::Version::HTTP_11;
-        headers::clean_request(request.headers_mut(), shared.forward_client_auth);
+        headers::clean_request(request.headers_mut(), shared.client_credential);
         for (name, value) in &shared.headers {
             request.headers_mut().insert(name, value.clone());
         }

@@ -1,0 +1,49 @@
+use super::{Backend, Config, Environment, GateSource, resolve};
+use crate::{near::near, provider::presets};
+
+/// What the environment and the command line say; it goes before the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The backend for whatever no route takes: a configured one, or a preset.
+    pub default_backend: Option<String>,
+    /// The model that is asked for whatever a request says.
+    pub force_model: Option<String>,
+    /// What is said of gates: the name of the flag, whether it is set, and by whom.
+    pub gates: Vec<(&'static str, bool, GateSource)>,
+}
+
+impl Config {
+    /// Puts in what the environment and the command line say.
+    ///
+    /// # Errors
+    ///
+    /// The name of a backend that is neither configured nor a preset, with the names that are near it.
+    pub fn apply(&mut self, overrides: Overrides, environment: &dyn Environment) -> Result<(), String> {
+        if let Some(name) = overrides.default_backend {
+            self.default_backend = Some(self.backend_or_preset(&name, environment)?);
+        }
+        self.force_model = overrides.force_model.or(self.force_model.take());
+        for (flag, open, source) in overrides.gates {
+            let gates = self.backends.iter_mut().filter_map(|backend| backend.gate.as_mut());
+            gates.filter(|gate| gate.flag == flag).for_each(|gate| gate.say(open, source));
+        }
+        Ok(())
+    }
+
+    /// The name of the backend that `name` means; a preset that is not configured becomes a backend.
+    fn backend_or_preset(&mut self, name: &str, environment: &dyn Environment) -> Result<String, String> {
+        if let Some(index) = resolve::position(&self.backends, name) {
+            return Ok(self.backends[index].name.clone());
+        }
+        if let Some(preset) = presets::find(name).or_else(|| presets::find_ignoring_case(name)) {
+            self.backends.push(Backend::from_preset(preset, environment));
+            return Ok(preset.name.to_owned());
+        }
+        let configured = self.backends.iter().map(|backend| backend.name.as_str());
+        let known =
+            configured.chain(presets::PRESETS.iter().flat_map(|preset| preset.names().map(|name| name as &str)));
+        let meant: Vec<_> = near(name, known).into_iter().map(|name| format!("`{name}`")).collect();
+        let hint = if meant.is_empty() { String::new() } else { format!("; did you mean {}", meant.join(" or ")) };
+        Err(format!("there is no backend `{name}`{hint}"))
+    }
+}
