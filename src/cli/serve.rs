@@ -3,7 +3,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use super::{ConfigArg, Outcome, load, log, runtime, signals};
 use pointsman::{
     Gateway,
-    config::{self, Config, GateSource, Overrides, ProcessEnvironment, Secret},
+    config::{self, Config, GateSource, Loaded, Overrides, ProcessEnvironment, Secret},
     server::{Limits, Server},
 };
 
@@ -31,15 +31,13 @@ pub(super) struct Args {
     enable_qwen_oauth_backend_debugging_override: Option<bool>,
 }
 
-/// The flag above, as a gate knows it.
+/// The flag above, as a gate knows it. What the environment says of it is read with the configuration.
 const QWEN_OAUTH_GATE: &str = "enable-qwen-oauth-backend-debugging-override";
-/// The same in the environment. It is no default of the flag, as the two are different sources.
-const QWEN_OAUTH_GATE_VARIABLE: &str = "POINTSMAN_ENABLE_QWEN_OAUTH_BACKEND_DEBUGGING_OVERRIDE";
 
 /// Serves the gateway until a signal says to stop.
 pub(super) fn run(args: Args) -> Outcome {
     log::init("info");
-    let config = with_overrides(configuration(&args)?, args)?;
+    let config = configuration(args)?;
     for backend in &config.backends {
         let notice = backend.preset.and_then(|preset| preset.terms);
         if let (Some(notice), true) = (notice, backend.gate.as_ref().is_some_and(|gate| gate.is_open())) {
@@ -49,24 +47,27 @@ pub(super) fn run(args: Args) -> Outcome {
     runtime()?.block_on(serve(config))
 }
 
-/// The configuration that is to be served. A default backend does without a file.
-fn configuration(args: &Args) -> Result<Config, String> {
-    let path = match args.config.find() {
-        Ok(path) => path,
-        Err(_) if args.default_backend.is_some() => return Ok(Config::default()),
+/// The configuration that is to be served: the file, and what the environment and the command line say, which goes before
+/// it. A default backend does without a file.
+fn configuration(args: Args) -> Result<Config, String> {
+    let mut loaded = match args.config.find() {
+        Ok(path) => {
+            let loaded = load(&path)?;
+            tracing::info!(config = %path.display(), routes = loaded.config.routes.len(), "configuration loaded");
+            loaded
+        }
+        Err(_) if args.default_backend.is_some() => Loaded::default(),
         Err(message) => return Err(message),
     };
-    let loaded = load(&path)?;
+    let overrides = Overrides { default_backend: args.default_backend, force_model: args.force_model };
+    loaded.config.apply(overrides, &ProcessEnvironment).map_err(|error| format!("error: {error}"))?;
+    if let Some(open) = args.enable_qwen_oauth_backend_debugging_override {
+        loaded.say(QWEN_OAUTH_GATE, open, GateSource::CommandLine);
+    }
     for warning in loaded.warnings.iter() {
         tracing::warn!(line = warning.line(), "{}", warning.message());
     }
-    tracing::info!(config = %path.display(), routes = loaded.config.routes.len(), "configuration loaded");
-    Ok(loaded.config)
-}
-
-/// What the environment and the command line say goes before the file.
-fn with_overrides(mut config: Config, args: Args) -> Result<Config, String> {
-    let server = &mut config.server;
+    let server = &mut loaded.config.server;
     if let Ok(keys) = std::env::var("POINTSMAN_API_KEYS") {
         let keys = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
         server.api_keys = keys.map(Secret::new).collect();
@@ -74,27 +75,7 @@ fn with_overrides(mut config: Config, args: Args) -> Result<Config, String> {
     server.host = args.host.unwrap_or_else(|| std::mem::take(&mut server.host));
     server.port = args.port.unwrap_or(server.port);
     server.shutdown_timeout = args.shutdown_timeout.unwrap_or(server.shutdown_timeout);
-
-    let mut gates = Vec::new();
-    if let Some(open) = gate_in_environment()? {
-        gates.push((QWEN_OAUTH_GATE, open, GateSource::Environment));
-    }
-    if let Some(open) = args.enable_qwen_oauth_backend_debugging_override {
-        gates.push((QWEN_OAUTH_GATE, open, GateSource::CommandLine));
-    }
-    let overrides = Overrides { default_backend: args.default_backend, force_model: args.force_model, gates };
-    config.apply(overrides, &ProcessEnvironment).map_err(|error| format!("error: {error}"))?;
-    Ok(config)
-}
-
-fn gate_in_environment() -> Result<Option<bool>, String> {
-    let Ok(value) = std::env::var(QWEN_OAUTH_GATE_VARIABLE) else { return Ok(None) };
-    match value.trim().to_ascii_lowercase().as_str() {
-        "" => Ok(None),
-        "1" | "true" | "yes" | "on" => Ok(Some(true)),
-        "0" | "false" | "no" | "off" => Ok(Some(false)),
-        _ => Err(format!("error: {QWEN_OAUTH_GATE_VARIABLE} is neither `true` nor `false`")),
-    }
+    Ok(loaded.config)
 }
 
 async fn serve(config: Config) -> Outcome {

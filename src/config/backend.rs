@@ -4,9 +4,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Gate, Hold, OAuth, QuotaConfig, Raw, Secret,
-    decode::Cursor,
+    Gate, GateSource, Hold, OAuth, QuotaConfig, Raw, Secret,
+    decode::{Context, Cursor},
     fields::Fields,
+    hold::HoldSettings,
     interpolate::Environment,
     node::{Node, Value},
 };
@@ -57,20 +58,23 @@ pub struct Backend {
     pub gate: Option<Gate>,
     /// The keys under `extra`, as written.
     pub extra: Raw,
-    /// Keys that belong to a single layer, as written: `rate_limit_retry`, `oauth` and the like.
+    /// Keys that belong to other parts, as written: `accept_terms`, `system_messages`.
     pub other: Raw,
     /// Why it cannot be asked, if so: its candidates are skipped for this reason.
     pub unavailable: Option<String>,
 }
 
-/// The keys that are handed to the layer they are for.
-const OTHER: [&str; 4] = ["rate_limit_retry", "oauth", "accept_terms", "system_messages"];
+/// The keys that are handed to the part they are for.
+const OTHER: [&str; 2] = ["accept_terms", "system_messages"];
 
 impl Backend {
-    /// A preset as it is, its key from the environment.
-    pub(super) fn from_preset(preset: &'static Preset, environment: &dyn Environment) -> Self {
+    /// A preset as it is, its key from the environment. What is wrong there is told at `at`.
+    pub(super) fn from_preset(preset: &'static Preset, at: Cursor<'_>) -> Self {
         let mut backend = Self::unconfigured(preset.name.to_owned(), Some(preset));
-        backend.complete(environment);
+        backend.oauth = backend.usual_login(at.context);
+        backend.hold = Hold::new(&HoldSettings::default(), &backend);
+        backend.gate = preset.gate.as_ref().map(|gate| Gate::decode(at, gate));
+        backend.complete(at.context.environment);
         backend.quota = QuotaConfig::from_preset(&backend);
         backend
     }
@@ -141,7 +145,27 @@ impl Backend {
         backend.default_params = fields.optional("default_params", Cursor::json_object).unwrap_or_default();
         backend.forced_params = fields.optional("forced_params", Cursor::json_object).unwrap_or_default();
         backend.credentials_path = fields.optional("credentials_path", Cursor::path);
-        backend.extra = fields.optional("extra", Cursor::json_object).map(Raw).unwrap_or_default();
+        backend.oauth = match fields.take("oauth").filter(|oauth| !oauth.node.is_null()) {
+            Some(oauth) => {
+                let login = backend.preset.and_then(|preset| preset.login.as_ref());
+                OAuth::decode(oauth, login, backend.credentials_path.clone())
+            }
+            None => backend.usual_login(at.context),
+        }
+        // A key is used as it is.
+        .filter(|_| backend.api_key.is_none());
+        backend.gate =
+            backend.preset.and_then(|preset| preset.gate.as_ref()).map(|gate| Gate::decode(at.at_key(), gate));
+        let mut hold = fields.optional("rate_limit_retry", HoldSettings::decode).unwrap_or_default();
+        if let Some(extra) = fields.take("extra").filter(|extra| !extra.node.is_null()) {
+            let errors = at.context.errors();
+            backend.decode_extra(extra, &mut hold);
+            // What is wrong there is not to be told twice.
+            if at.context.errors() == errors {
+                backend.extra = extra.json_object().map(Raw).unwrap_or_default();
+            }
+        }
+        backend.hold = Hold::new(&hold, &backend);
         for key in OTHER {
             if let Some(value) = fields.optional(key, Cursor::json) {
                 backend.other.0.insert(key.to_owned(), value);
@@ -156,9 +180,39 @@ impl Backend {
         preset.map(|_| backend)
     }
 
+    /// The login that a backend has of which the configuration says nothing more: the preset's, or one with the usual
+    /// names in the file that is given.
+    fn usual_login(&self, context: &Context<'_>) -> Option<OAuth> {
+        let path = self.credentials_path.clone();
+        match self.preset.and_then(|preset| preset.login.as_ref()) {
+            Some(login) => Some(OAuth::from_preset(login, path, context)),
+            None => path.map(OAuth::new),
+        }
+    }
+
+    /// Reads `extra` of a backend whose preset says what may stand there.
+    fn decode_extra<'a>(&mut self, at: Cursor<'a>, hold: &mut HoldSettings<'a>) -> Option<()> {
+        let preset = self.preset.filter(|preset| preset.gate.is_some() || preset.hold.is_some())?;
+        let mut fields = Fields::of(at)?;
+        if let (Some(flag), Some(gate)) = (&preset.gate, &mut self.gate)
+            && let Some(value) = fields.take(flag.key).filter(|value| !value.node.is_null())
+        {
+            let source = if value.node.source == 0 { GateSource::Config } else { GateSource::InstanceFile };
+            if let Some(open) = value.bool() {
+                gate.say(open, source);
+            }
+        }
+        if let Some(keys) = &preset.hold {
+            hold.take_extra(&mut fields, keys);
+        }
+        fields.finish();
+        Some(())
+    }
+
     /// Fetches the key from the environment if need be, and finds out whether the backend can be asked at all.
     fn complete(&mut self, environment: &dyn Environment) {
         if self.api_key.is_none()
+            && self.oauth.is_none()
             && let Some(variable) = self.key_variable
         {
             self.api_key = environment.variable(variable).filter(|key| !key.trim().is_empty()).map(Secret::new);
@@ -176,7 +230,7 @@ impl Backend {
 
     fn has_credential(&self) -> bool {
         let given = self.auth.header_name().is_none_or(|header| self.headers.contains_key(header));
-        given || self.api_key.is_some() || self.forward_client_auth
+        given || self.api_key.is_some() || self.oauth.is_some() || self.forward_client_auth
     }
 
     /// Whether it runs on this machine, where no key is asked for.

@@ -31,11 +31,13 @@ pub(super) struct Finding<'a> {
     pub(super) label: Option<String>,
     pub(super) related: Option<(&'a Node, String)>,
     pub(super) help: Option<String>,
+    /// The backend whose gate it says is closed.
+    pub(super) closed_gate: Option<String>,
 }
 
 impl<'a> Finding<'a> {
     fn new(severity: Severity, node: &'a Node, message: String) -> Self {
-        Self { severity, node, within: None, message, label: None, related: None, help: None }
+        Self { severity, node, within: None, message, label: None, related: None, help: None, closed_gate: None }
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
@@ -214,6 +216,29 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A number of seconds, with or without a fraction.
+    pub(super) fn seconds(self) -> Option<Duration> {
+        let number = match (&self.node.value, self.referenced()?) {
+            (Value::Number(number), _) => number.as_f64(),
+            (_, Some(text)) => text.trim().parse().ok(),
+            (Value::UnusableNumber, _) => None,
+            (Value::String(text), None) if text.trim().parse::<f64>().is_ok() => {
+                let error = self.error(format!("{}: expected a number, found a string", self.subject()));
+                return self.fail(error.label("expected a number").help("remove the quotes"));
+            }
+            _ => return self.wrong_type("a number of seconds"),
+        };
+        let complaint = match number.filter(|number| number.is_finite()) {
+            None => "is not a finite number",
+            Some(number) if number < 0.0 => "is negative",
+            Some(number) => match scalar::duration_from_seconds(number) {
+                Some(duration) => return Some(duration),
+                None => "is too long",
+            },
+        };
+        self.fail(self.error(format!("{} {complaint}", self.subject())).label("expected a number of seconds"))
+    }
+
     /// A whole number in a range.
     pub(super) fn integer(self, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match (&self.node.value, self.referenced()?) {
@@ -345,6 +370,13 @@ impl<'a> Cursor<'a> {
                 _ => merged.collect_entries(entries),
             }
         }
+    }
+
+    /// Whether it is a mapping with a value under this key.
+    pub(super) fn has(self, key: &str) -> bool {
+        let Value::Map(_) = &self.node.value else { return false };
+        let entries = self.entries().unwrap_or_default();
+        entries.iter().any(|entry| entry.key.and_then(Node::as_str) == Some(key) && !entry.node.is_null())
     }
 
     /// The value as JSON, with references resolved in every string.

@@ -23,10 +23,29 @@ pub enum Severity {
 pub struct Diagnostic {
     pub(super) severity: Severity,
     pub(super) message: String,
+    pub(super) excerpt: Arc<Excerpt>,
     pub(super) place: Option<Place>,
     pub(super) label: Option<String>,
-    pub(super) related: Option<(Range<usize>, String)>,
+    pub(super) related: Option<Related>,
     pub(super) help: Option<String>,
+    /// The backend whose gate it says is closed.
+    pub(super) closed_gate: Option<String>,
+}
+
+/// A text that diagnostics are about, as they show it.
+#[derive(Debug)]
+pub(super) struct Excerpt {
+    pub(super) file: Option<Arc<str>>,
+    /// The text without its credentials, byte for byte as long as the real one.
+    pub(super) shown: String,
+}
+
+/// Another place that has to do with it, maybe in another file.
+#[derive(Clone, Debug)]
+pub(super) struct Related {
+    pub(super) excerpt: Arc<Excerpt>,
+    pub(super) span: Range<usize>,
+    pub(super) label: String,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +76,11 @@ impl Diagnostic {
         self.help.as_deref()
     }
 
+    /// The path of the file that it is about, if the text came from one: the configuration file or an instance file.
+    pub fn file(&self) -> Option<&str> {
+        self.excerpt.file.as_deref()
+    }
+
     /// The line of the marked place, from 1. `None` if the trouble is not inside the file.
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|place| place.line)
@@ -73,27 +97,19 @@ impl Diagnostic {
     }
 }
 
-/// Everything that is wrong with one file, errors before warnings, each in the order of the text.
+/// Everything that is wrong with a configuration file and the instance files beside it, errors before warnings, each
+/// in the order of the texts.
 ///
 /// [`Display`] shows them with the lines they are about, in plain text. Values that could be credentials are blotted
 /// out there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     pub(super) file: Option<Arc<str>>,
-    /// The text without its credentials, byte for byte as long as the real one.
-    pub(super) shown: Arc<str>,
     pub(super) list: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
-    /// One error about a file as a whole.
-    pub(super) fn of_file(file: Option<Arc<str>>, message: String, help: Option<String>) -> Self {
-        let severity = Severity::Error;
-        let error = Diagnostic { severity, message, place: None, label: None, related: None, help };
-        Self { file, shown: "".into(), list: vec![error] }
-    }
-
-    /// The file's path, if the text came from one.
+    /// The path of the configuration file, if the text came from one.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
@@ -125,8 +141,9 @@ impl Diagnostics {
         rendered.join("\n\n")
     }
 
-    fn render_one(&self, renderer: &Renderer, diagnostic: &Diagnostic) -> String {
-        let path = self.file.as_deref().unwrap_or("<config>");
+    fn render_one<'a>(&'a self, renderer: &Renderer, diagnostic: &'a Diagnostic) -> String {
+        let source =
+            |excerpt: &'a Excerpt| Snippet::source(&*excerpt.shown).path(excerpt.file.as_deref().unwrap_or("<config>"));
         let level = match diagnostic.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -134,13 +151,17 @@ impl Diagnostics {
         let mut group = level.primary_title(&diagnostic.message).elements([] as [Element<'_>; 0]);
         if let Some(place) = &diagnostic.place {
             let primary = AnnotationKind::Primary.span(place.span.clone()).label(diagnostic.label.as_deref());
-            let related = diagnostic
-                .related
-                .iter()
-                .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(label.as_str()));
-            group = group.element(Snippet::source(&*self.shown).path(path).annotation(primary).annotations(related));
-        } else if let Some(file) = &self.file {
-            group = group.element(annotate_snippets::Origin::path(&**file));
+            let mut snippets = vec![source(&diagnostic.excerpt).annotation(primary)];
+            if let Some(Related { excerpt, span, label }) = &diagnostic.related {
+                let related = AnnotationKind::Context.span(span.clone()).label(label.as_str());
+                match snippets.pop() {
+                    Some(same) if Arc::ptr_eq(excerpt, &diagnostic.excerpt) => snippets.push(same.annotation(related)),
+                    other => snippets.extend(other.into_iter().chain([source(excerpt).annotation(related)])),
+                }
+            }
+            group = group.elements(snippets);
+        } else if let Some(file) = diagnostic.file() {
+            group = group.element(annotate_snippets::Origin::path(file));
         }
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help));

@@ -1,5 +1,7 @@
 //! The keys of one mapping: each is asked for once, and what nobody asked for is unknown.
 
+use std::cmp::Ordering;
+
 use super::{decode::Cursor, node::Node};
 use crate::near::near;
 
@@ -26,12 +28,7 @@ impl<'a> Fields<'a> {
     /// The same under two names; both at once are an error.
     pub(super) fn take_either(&mut self, key: &'static str, synonym: &'static str) -> Option<Cursor<'a>> {
         let (first, second) = (self.take(key), self.take(synonym));
-        if let (Some(first), Some(second)) = (&first, &second) {
-            let error =
-                second.at_key().error(format!("`{synonym}` is another name for `{key}`; only one can be given"));
-            second.report(error.label("given again").related(first.at_key().node, "given here"));
-        }
-        first.or(second)
+        only_one(first, second)
     }
 
     /// The value of a key that may be left out. One that cannot be read is reported, and counts as left out.
@@ -69,6 +66,23 @@ impl<'a> Fields<'a> {
                 error.did_you_mean(meant)
             };
             entry.report(error);
+        }
+    }
+}
+
+/// One of two values that mean the same; both at once are an error, unless one is laid over the other by an instance
+/// file.
+pub(super) fn only_one<'a>(first: Option<Cursor<'a>>, second: Option<Cursor<'a>>) -> Option<Cursor<'a>> {
+    let (Some(one), Some(other)) = (first, second) else { return first.or(second) };
+    let (key, synonym) = (one.at_key(), other.at_key());
+    match key.node.source.cmp(&synonym.node.source) {
+        Ordering::Less => second,
+        Ordering::Greater => first,
+        Ordering::Equal => {
+            let name = |key: Cursor<'a>| key.node.as_str().unwrap_or_default();
+            let message = format!("`{}` is another name for `{}`; only one can be given", name(synonym), name(key));
+            other.report(synonym.error(message).label("given again").related(key.node, "given here"));
+            first
         }
     }
 }

@@ -1,3 +1,6 @@
+use super::decode::Cursor;
+use crate::provider::presets::GateFlag;
+
 /// Whether a backend that uses another program's login may be used. It may not, unless someone says so.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -22,9 +25,21 @@ pub enum GateSource {
 }
 
 impl Gate {
-    /// A closed gate.
-    pub(crate) fn new(flag: &'static str) -> Self {
-        Self { flag, said: None }
+    /// The gate, as the environment leaves it. What is wrong there is told at `at`.
+    pub(super) fn decode(at: Cursor<'_>, preset: &GateFlag) -> Self {
+        let mut gate = Self { flag: preset.flag, said: None };
+        let value = at.context.environment.variable(preset.variable).unwrap_or_default();
+        match value.trim().to_ascii_lowercase().as_str() {
+            "" => {}
+            "true" | "1" | "yes" | "on" => gate.say(true, GateSource::Environment),
+            "false" | "0" | "no" | "off" => gate.say(false, GateSource::Environment),
+            _ => {
+                let error =
+                    at.error(format!("the environment variable `{}` is neither true nor false", preset.variable));
+                at.report(error.label("opened by it").help("set it to `true` or `false`"));
+            }
+        }
+        gate
     }
 
     /// Notes what a source says. A weaker source does not overrule a stronger one.
@@ -41,13 +56,16 @@ impl Gate {
 
     /// Why it is closed, and what opens it.
     pub fn reason(&self, backend: &str) -> String {
-        let who = match self.said {
+        format!("the backend `{backend}` is disabled: {}; start with `--{}` to enable it", self.closed_by(), self.flag)
+    }
+
+    pub(super) fn closed_by(&self) -> &'static str {
+        match self.said {
             None => "nothing has enabled it",
             Some((_, GateSource::Config)) => "`extra` in the configuration keeps it closed",
             Some((_, GateSource::InstanceFile)) => "`extra` in its instance file keeps it closed",
             Some((_, GateSource::Environment)) => "the environment keeps it closed",
             Some((_, GateSource::CommandLine)) => "the command line keeps it closed",
-        };
-        format!("the backend `{backend}` is disabled: {who}; start with `--{}` to enable it", self.flag)
+        }
     }
 }

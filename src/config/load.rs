@@ -1,25 +1,40 @@
-use std::{cell::RefCell, ops::Range, path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path};
 
 use super::{
-    Backend, Config, Diagnostic, Diagnostics, Environment, ProcessEnvironment, Raw, Server, Severity,
+    Backend, Config, Diagnostics, Environment, GateSource, ProcessEnvironment, Raw, Server,
     check::check,
-    decode::{Context, Cursor, Finding},
-    diagnostic::Place,
+    decode::{Context, Cursor},
     fields::Fields,
-    locate, mask,
-    node::{Node, Value},
+    instances::{self, Instance},
+    node::Value,
     resolve::{Backends, warn_if_unavailable},
     route::decode_routes,
+    source::{self, Source, file_error},
 };
 
 /// A configuration that can be used, and what is doubtful about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// What will probably not do what was meant.
     pub warnings: Diagnostics,
+}
+
+impl Loaded {
+    /// Passes on what the environment or the command line says of the gates that this flag opens, and takes back the
+    /// warning of a closed gate if it is open now.
+    pub fn say(&mut self, flag: &str, open: bool, source: GateSource) {
+        let gates = self.config.backends.iter_mut().filter_map(|backend| backend.gate.as_mut());
+        gates.filter(|gate| gate.flag == flag).for_each(|gate| gate.say(open, source));
+        if open {
+            let closed = |name: &str| {
+                self.config.backend(name).and_then(|backend| backend.gate.as_ref()).is_some_and(|gate| !gate.is_open())
+            };
+            self.warnings.list.retain(|warning| warning.closed_gate.as_deref().is_none_or(closed));
+        }
+    }
 }
 
 /// The keys under `backends` that are no backends.
@@ -69,8 +84,8 @@ impl Config {
     /// That the file cannot be read, or everything that is wrong with it, the warnings included.
     pub fn load_with(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            let file = Some(path.to_string_lossy().into());
-            Diagnostics::of_file(file, format!("cannot read the configuration: {error}"), None)
+            let error = file_error(path, format!("cannot read the configuration: {error}"));
+            Diagnostics { file: error.excerpt.file.clone(), list: vec![error] }
         })?;
         let mut loaded = read(&text, Some(path), environment)?;
         loaded.config.source = Some(path.to_owned());
@@ -79,15 +94,22 @@ impl Config {
 }
 
 fn read(text: &str, path: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
-    // The parser would take a byte order mark for a document of its own.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let file: Option<Arc<str>> = path.map(|path| path.to_string_lossy().into());
-    let tree = Node::parse(text).map_err(|error| syntax_error(text, file.clone(), &error))?;
+    let mut sources = vec![Source::new(text, path)];
+    let file = sources[0].file();
+    let tree = sources[0].parse(0).map_err(|error| Diagnostics { file: file.clone(), list: vec![*error] })?;
     let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut list = Vec::new();
+    let instances = match path {
+        Some(_) => Instance::read_all(folder, &mut sources, &mut list),
+        None => Vec::new(),
+    };
+    let merged = instances::merged(&tree, &instances);
     let context = Context { environment, folder, findings: RefCell::default() };
     check(&context, &tree);
-    let config = decode(Cursor { context: &context, node: &tree, key: None });
-    let diagnostics = diagnostics(text, file, context.findings.take());
+    instances.iter().for_each(|instance| instance.check(&context));
+    let config = decode(Cursor { context: &context, node: merged.as_ref().unwrap_or(&tree), key: None });
+    list.extend(source::diagnostics(&sources, context.findings.take()));
+    let diagnostics = Diagnostics { file, list };
     match config {
         Some(config) if !diagnostics.has_errors() => Ok(Loaded { config, warnings: diagnostics }),
         _ => Err(diagnostics),
@@ -143,65 +165,4 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
         at.report(at.warning("nothing is configured: there are neither routes nor backends"));
     }
     Some(Config { source: None, server, backends, routes, default_backend, force_model: None, other })
-}
-
-/// Finds the places of all findings, and puts them in order.
-fn diagnostics(text: &str, file: Option<Arc<str>>, findings: Vec<Finding<'_>>) -> Diagnostics {
-    let mut list: Vec<Diagnostic> = findings
-        .into_iter()
-        .map(|finding| Diagnostic {
-            severity: finding.severity,
-            message: finding.message,
-            place: Some(place(text, locate::span(text, finding.node, finding.within))),
-            label: finding.label,
-            related: finding.related.map(|(node, label)| (locate::span(text, node, None), label)),
-            help: finding.help,
-        })
-        .collect();
-    let start = |diagnostic: &Diagnostic| diagnostic.span().map(|span| span.start);
-    list.sort_by_key(|diagnostic| (diagnostic.severity, start(diagnostic)));
-    // What an alias repeats is read once for each time.
-    list.dedup_by(|a, b| start(a) == start(b) && a.message == b.message);
-    let shown = if list.is_empty() { String::new() } else { mask::mask(text) };
-    Diagnostics { file, shown: shown.into(), list }
-}
-
-fn place(text: &str, span: Range<usize>) -> Place {
-    let (line, column) = locate::line_and_column(text, span.start);
-    Place { span, line, column }
-}
-
-fn syntax_error(text: &str, file: Option<Arc<str>>, error: &serde_yaml::Error) -> Diagnostics {
-    let told = error.to_string();
-    let unprintable = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-    let (at, message) = match (text.char_indices().find(|(_, c)| unprintable(*c)), error.location()) {
-        // The parser gives no place for these.
-        (Some((at, c)), _) => (Some(at), format!("the control character {:?} is not allowed", c)),
-        (None, Some(location)) => {
-            // The place is shown anyway.
-            let place = format!(" at line {} column {}", location.line(), location.column());
-            (Some(text.floor_char_boundary(location.index())), told.replacen(&place, "", 1))
-        }
-        (None, None) if told.contains("more than one document") => {
-            // The last separator is the one that is surely too much.
-            (text.rfind("\n---").map(|at| at + 1), "a configuration is a single document".to_owned())
-        }
-        (None, None) => (None, told),
-    };
-    let indented_by_tab = at.is_some_and(|at| {
-        let line_start = text[..at].rfind('\n').map_or(0, |end| end + 1);
-        text[line_start..].trim_start_matches(' ').starts_with('\t')
-    });
-    let diagnostic = Diagnostic {
-        severity: Severity::Error,
-        message: format!("this is not valid YAML: {message}"),
-        place: at.map(|at| {
-            let end = at + text[at..].chars().next().filter(|c| !c.is_control()).map_or(0, char::len_utf8);
-            place(text, at..end)
-        }),
-        label: None,
-        related: None,
-        help: indented_by_tab.then(|| "indent with spaces: YAML does not allow tabs there".to_owned()),
-    };
-    Diagnostics { file, shown: mask::mask(text).into(), list: vec![diagnostic] }
 }

@@ -77,7 +77,7 @@ mod tests {
             }
         }
         let mut shown = Vec::new();
-        walk(text, &Node::parse(text).unwrap(), &mut shown);
+        walk(text, &Node::parse(text, 0).unwrap(), &mut shown);
         shown
     }
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_part_of_a_string_is_found_where_the_text_holds_it_as_it_is() {
         let part = |text: &str, within| {
-            let tree = Node::parse(text).unwrap();
+            let tree = Node::parse(text, 0).unwrap();
             let Value::Map(entries) = &tree.value else { panic!("{tree:?}") };
             text[span(text, &entries[0].1, Some(within))].to_owned()
         };

@@ -45,6 +45,11 @@
 //!   = help: quote it to make it a string");
 //! ```
 //!
+//! Instance files, `config/backends/backend-instances/<backend>[.<instance>].yaml` beside the configuration file, hold one
+//! backend each and are laid over the entry of `backends` with their name: mappings merge, lists and scalars replace,
+//! and the instance `default` is the backend itself. Paths in them are relative to the folder of the configuration
+//! file as well.
+//!
 //! In every string, `${VAR}`, `${VAR:-default}` and `${file:/path}` stand for a variable of the environment or the
 //! content of a file, and `$${` for a plain `${`.
 
@@ -57,9 +62,11 @@ mod doubts;
 mod fields;
 mod gate;
 mod hold;
+mod instances;
 mod interpolate;
 mod load;
 mod locate;
+mod login;
 mod mask;
 mod node;
 mod oauth;
@@ -70,6 +77,7 @@ mod route;
 mod scalar;
 mod secret;
 mod server;
+mod source;
 
 use std::path::PathBuf;
 
@@ -107,7 +115,7 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The name of the backend for whatever no route takes.
     pub default_backend: Option<String>,
-    /// The model that is asked for whatever a request says.
+    /// The model that is asked for whatever a request says. No key of a file sets it, only the command line.
     pub force_model: Option<String>,
     /// Keys that belong to other parts, as written: `model_aliases`, and the scalars under `backends`.
     pub other: Raw,

@@ -12,14 +12,16 @@ use serde::de::{
 use serde_json::Number;
 
 /// A node of the tree, a mapping's keys included.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// The node's number: they are given out in the order of reading.
+    /// Which text it was read from: 0 is the configuration file, then come the instance files.
+    pub(super) source: usize,
+    /// The node's number in its text: they are given out in the order of reading.
     pub(super) id: usize,
     pub(super) value: Value,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
     Bool(bool),
@@ -34,9 +36,10 @@ pub(super) enum Value {
 }
 
 impl Node {
-    /// Reads the tree.
-    pub(super) fn parse(text: &str) -> Result<Self, serde_yaml::Error> {
-        Seed { numbers: &Cell::new(0), stop_at: None }.deserialize(serde_yaml::Deserializer::from_str(text))
+    /// Reads the tree of the text that has this number.
+    pub(super) fn parse(text: &str, source: usize) -> Result<Self, serde_yaml::Error> {
+        let seed = Seed { source, numbers: &Cell::new(0), stop_at: None };
+        seed.deserialize(serde_yaml::Deserializer::from_str(text))
     }
 
     /// Where the node with this number starts in the text, in bytes.
@@ -44,7 +47,7 @@ impl Node {
     /// The parser tells the place of nothing but errors. So the text is read once more, the same way, and the reading
     /// fails at the node. That is dear, and only ever done for a diagnostic.
     pub(super) fn locate(text: &str, id: usize) -> Option<usize> {
-        let seed = Seed { numbers: &Cell::new(0), stop_at: Some(id) };
+        let seed = Seed { source: 0, numbers: &Cell::new(0), stop_at: Some(id) };
         let stopped = seed.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
         Some(stopped.location()?.index())
     }
@@ -76,6 +79,7 @@ impl Node {
 
 #[derive(Clone, Copy)]
 struct Seed<'a> {
+    source: usize,
     numbers: &'a Cell<usize>,
     stop_at: Option<usize>,
 }
@@ -87,7 +91,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
         let id = self.numbers.get();
         self.numbers.set(id + 1);
         let value = deserializer.deserialize_any(Reader { seed: self, id })?;
-        Ok(Node { id, value })
+        Ok(Node { source: self.source, id, value })
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fmt::{self, Debug, Formatter},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::{HeaderMap, Uri};
 use pointsman_layers::oauth::{Expiry, GrantEncoding, Mode};
@@ -33,8 +37,8 @@ pub struct OAuth {
     pub remedy: String,
 }
 
-/// The token server of a login.
-#[derive(Clone, Debug)]
+/// The token server of a login. `Debug` shows the names of the further fields alone, for there may be a secret in them.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Grant {
     /// Where tokens are renewed.
@@ -82,5 +86,19 @@ impl Grant {
             encoding: GrantEncoding::Form,
             fields: Vec::new(),
         }
+    }
+}
+
+impl Debug for Grant {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Grant")
+            .field("token_url", &self.token_url)
+            .field("device_url", &self.device_url)
+            .field("client_id", &self.client_id)
+            .field("scope", &self.scope)
+            .field("encoding", &self.encoding)
+            .field("fields", &names)
+            .finish()
     }
 }

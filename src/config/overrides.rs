@@ -1,15 +1,20 @@
-use super::{Backend, Config, Environment, GateSource, resolve};
+use std::{cell::RefCell, path::Path};
+
+use super::{
+    Backend, Config, Environment, Severity,
+    decode::{Context, Cursor},
+    node::{Node, Value},
+    resolve,
+};
 use crate::{near::near, provider::presets};
 
-/// What the environment and the command line say; it goes before the file.
+/// What the environment and the command line say of the choice of models; it goes before the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The backend for whatever no route takes: a configured one, or a preset.
     pub default_backend: Option<String>,
     /// The model that is asked for whatever a request says.
     pub force_model: Option<String>,
-    /// What is said of gates: the name of the flag, whether it is set, and by whom.
-    pub gates: Vec<(&'static str, bool, GateSource)>,
 }
 
 impl Config {
@@ -23,10 +28,6 @@ impl Config {
             self.default_backend = Some(self.backend_or_preset(&name, environment)?);
         }
         self.force_model = overrides.force_model.or(self.force_model.take());
-        for (flag, open, source) in overrides.gates {
-            let gates = self.backends.iter_mut().filter_map(|backend| backend.gate.as_mut());
-            gates.filter(|gate| gate.flag == flag).for_each(|gate| gate.say(open, source));
-        }
         Ok(())
     }
 
@@ -36,7 +37,14 @@ impl Config {
             return Ok(self.backends[index].name.clone());
         }
         if let Some(preset) = presets::find(name).or_else(|| presets::find_ignoring_case(name)) {
-            self.backends.push(Backend::from_preset(preset, environment));
+            let node = Node { source: 0, id: 0, value: Value::Null };
+            let folder = self.source.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+            let context = Context { environment, folder, findings: RefCell::default() };
+            let backend = Backend::from_preset(preset, Cursor { context: &context, node: &node, key: None });
+            if let Some(finding) = context.findings.take().into_iter().find(|it| it.severity == Severity::Error) {
+                return Err(finding.message);
+            }
+            self.backends.push(backend);
             return Ok(preset.name.to_owned());
         }
         let configured = self.backends.iter().map(|backend| backend.name.as_str());

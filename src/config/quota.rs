@@ -182,7 +182,7 @@ fn decode_body(at: Cursor<'_>) -> Option<String> {
     }
 }
 
-fn decode_pointer(at: Cursor<'_>) -> Option<String> {
+pub(super) fn decode_pointer(at: Cursor<'_>) -> Option<String> {
     let text = at.string()?;
     if text.is_empty() || text.starts_with('/') {
         return Some(text);

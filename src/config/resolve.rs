@@ -9,11 +9,13 @@ use crate::{
 /// The backends that are configured, and the presets that something names.
 pub(super) struct Backends {
     list: Vec<Backend>,
+    /// The backends of whose closed gates a warning was given.
+    closed: Vec<String>,
 }
 
 impl Backends {
     pub(super) fn new(configured: Vec<Backend>) -> Self {
-        Self { list: configured }
+        Self { list: configured, closed: Vec::new() }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Backend> {
@@ -26,6 +28,12 @@ impl Backends {
 
     /// The name of the backend that `name` means. A preset that is not configured becomes a backend by being named.
     pub(super) fn resolve(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
+        let name = self.find(at, name, routes)?;
+        self.warn_if_closed(at, &name);
+        Some(name)
+    }
+
+    fn find(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
         if let Some(index) = position(&self.list, name) {
             return Some(self.list[index].name.clone());
         }
@@ -68,10 +76,25 @@ impl Backends {
     }
 
     fn add(&mut self, at: Cursor<'_>, preset: &'static Preset) -> String {
-        let backend = Backend::from_preset(preset, at.context.environment);
+        let backend = Backend::from_preset(preset, at);
         warn_if_unavailable(at, &backend);
         self.list.push(backend);
         preset.name.to_owned()
+    }
+
+    /// Warns, once for each, of a backend that is in use and disabled.
+    fn warn_if_closed(&mut self, at: Cursor<'_>, name: &str) {
+        let Some(gate) = self.get(name).and_then(|backend| backend.gate.as_ref()).filter(|gate| !gate.is_open()) else {
+            return;
+        };
+        if self.closed.iter().any(|other| other == name) {
+            return;
+        }
+        let warning = at.warning(format!("`{name}` is disabled: {}", gate.closed_by()));
+        let mut warning = warning.label("its requests are refused").help(format!("start with `--{}`", gate.flag));
+        warning.closed_gate = Some(name.to_owned());
+        at.report(warning);
+        self.closed.push(name.to_owned());
     }
 }
 

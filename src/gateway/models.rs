@@ -5,7 +5,7 @@ use http::StatusCode;
 use pointsman_layers::route::{Route, Routes, Target};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Every model that a client may ask for by name, and where it leads: the routes, then the backends' models, then
 /// whatever the default backend makes of any other name.
@@ -82,8 +82,8 @@ pub(super) fn routes(config: &Config) -> Routes {
                 built.fallback_on(statuses.iter().filter_map(|status| StatusCode::from_u16(*status).ok()).collect());
         }
         route.candidates.iter().fold(built, |built, candidate| {
-            let target =
-                Target::new(candidate.backend.as_str(), candidate.model.as_str()).on_unknown(candidate.on_unknown);
+            let target = target(config.backend(&candidate.backend), &candidate.backend, &candidate.model)
+                .on_unknown(candidate.on_unknown);
             built.candidate(match &candidate.condition {
                 Some(condition) => target.condition(condition.clone()),
                 None => target,
@@ -91,11 +91,19 @@ pub(super) fn routes(config: &Config) -> Routes {
         })
     });
     let named: HashMap<&str, &str> = named_models(config).into_iter().skip(config.routes.len()).collect();
-    let listed = named.into_iter().map(|(model, backend)| Route::new(model).candidate(Target::new(backend, model)));
+    let listed = named
+        .into_iter()
+        .map(|(model, backend)| Route::new(model).candidate(target(config.backend(backend), backend, model)));
     configured.chain(listed).collect()
 }
 
 /// A route to one backend for a model that nothing lists.
-pub(super) fn direct(backend: &str, model: &str) -> Arc<Route> {
-    Arc::new(Route::new(model).candidate(Target::new(backend, model)))
+pub(super) fn direct(backend: &Backend, model: &str) -> Arc<Route> {
+    Arc::new(Route::new(model).candidate(target(Some(backend), &backend.name, model)))
+}
+
+/// A model at a backend, without the prefix by which that backend's own programs call it.
+fn target(backend: Option<&Backend>, name: &str, model: &str) -> Target {
+    let prefix = backend.and_then(|backend| backend.preset).and_then(|preset| preset.model_prefix).unwrap_or_default();
+    Target::new(name, model.strip_prefix(prefix).unwrap_or(model))
 }

@@ -7,7 +7,7 @@ use pointsman_layers::{
 };
 
 use super::models;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Finds the route for a request's `model`: the forced one, a route, a model that a backend lists, the default backend.
 #[derive(Debug)]
@@ -20,19 +20,18 @@ pub(super) struct Resolver {
 /// Where a model goes that nothing else takes.
 #[derive(Debug)]
 struct Default {
-    backend: String,
+    backend: Backend,
     /// The answer of a backend whose gate is closed.
     disabled: Option<ErrorAnswer>,
 }
 
 impl Resolver {
     pub(super) fn new(config: &Config) -> Self {
-        let default = config.default_backend.as_deref().map(|name| {
-            let backend = config.backend(name);
-            let gate = backend.and_then(|backend| backend.gate.as_ref()).filter(|gate| !gate.is_open());
-            let disabled =
-                gate.map(|gate| ErrorAnswer::new(StatusCode::FORBIDDEN, "backend_disabled", gate.reason(name)));
-            Default { backend: name.to_owned(), disabled }
+        let default = config.default_backend.as_deref().and_then(|name| config.backend(name)).map(|backend| {
+            let gate = backend.gate.as_ref().filter(|gate| !gate.is_open());
+            let disabled = gate
+                .map(|gate| ErrorAnswer::new(StatusCode::FORBIDDEN, "backend_disabled", gate.reason(&backend.name)));
+            Default { backend: backend.clone(), disabled }
         });
         Self { routes: models::routes(config), force_model: config.force_model.clone(), default }
     }

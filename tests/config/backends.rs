@@ -49,7 +49,10 @@ fn a_key_is_needed_but_for_a_server_on_this_machine() {
     assert_eq!(reason("groq: {}").unwrap(), "no credential (GROQ_API_KEY)");
     assert_eq!(reason("groq: { api_key: '${NONE:-}' }").unwrap(), "no credential (GROQ_API_KEY)");
     assert_eq!(reason("azure-openai: {}").unwrap(), "no base_url");
-    assert_eq!(reason("qwen-oauth: {}").unwrap(), "disabled: the login of another program is not used");
+    assert_eq!(reason("qwen-oauth: {}"), None);
+    assert!(
+        backend("qwen-oauth: {}").why_closed().unwrap().contains("`--enable-qwen-oauth-backend-debugging-override`")
+    );
     for usable in [
         "groq: { api_key: k }",
         "groq: { forward_client_auth: true }",
@@ -107,7 +110,7 @@ backends:
     default_params: { temperature: 0.2 }
     forced_params: { seed: 1 }
     models: [big, small]
-    rate_limit_retry: { max_wait_seconds: 1.0 }
+    rate_limit_retry: { max_wait: 1s }
     system_messages: false
 "#,
     )
@@ -118,7 +121,7 @@ backends:
     assert_eq!(x.error_window.as_secs(), 600);
     assert_eq!(x.models, ["big", "small"]);
     assert_eq!((&x.default_params["temperature"], &x.forced_params["seed"]), (&json!(0.2), &json!(1)));
-    assert_eq!(x.other["rate_limit_retry"], json!({ "max_wait_seconds": 1.0 }));
+    assert_eq!(x.hold.unwrap().label, "mine");
     let quota = x.quota.unwrap();
     // The backend's own key is put in when the request is made.
     assert_eq!(quota.headers["authorization"], "Bearer ${api_key}");
@@ -205,7 +208,7 @@ default_backend: qwen-oauth
     );
     assert_eq!(config.default_backend.as_deref(), Some("qwen-oauth"));
     assert_eq!(config.backends.len(), 1);
-    assert_eq!(config.backends[0].extra["enable_qwen_oauth_backend_debugging_override"], true);
+    assert!(config.backends[0].gate.as_ref().unwrap().is_open());
     assert_eq!(config.other["disable_hybrid_backend"], false);
 }
 

@@ -13,13 +13,18 @@
 //! assert_eq!(presets::near("grok").first(), Some(&"groq"));
 //! ```
 
+mod login;
 mod table;
 
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, header, header::InvalidHeaderValue};
+use pointsman_layers::rate_limit_retry::Exhausted;
 
-pub use self::table::PRESETS;
+pub use self::{
+    login::{ExpiryUnit, GateFlag, HoldKeys, Login},
+    table::PRESETS,
+};
 use crate::near;
 
 /// A provider that is known by name.
@@ -42,6 +47,16 @@ pub struct Preset {
     pub quota: QuotaSource,
     /// Models to list, where the provider's own list cannot be asked for.
     pub models: &'static [&'static str],
+    /// What is taken off the front of a model's name before it is sent.
+    pub model_prefix: Option<&'static str>,
+    /// The login of another program that it uses, for want of a key.
+    pub login: Option<Login>,
+    /// The flag without which it is disabled.
+    pub gate: Option<GateFlag>,
+    /// Its settings for a rate limit; `None`: nothing is held unless the configuration says so.
+    pub hold: Option<HoldKeys>,
+    /// What it says when waiting for a rate limit is of no use.
+    pub exhausted: Exhausted,
     /// Why a backend of this kind stays disabled.
     pub disabled: Option<&'static str>,
     /// What a user has to know about the provider's terms.

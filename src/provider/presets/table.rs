@@ -1,8 +1,9 @@
 use std::borrow::Cow::Borrowed;
 
 use http::HeaderName;
+use pointsman_layers::{oauth::Mode, rate_limit_retry::Exhausted};
 
-use super::{AuthForm, Preset, QuotaRequest, QuotaSource, Reshape};
+use super::{AuthForm, ExpiryUnit, GateFlag, HoldKeys, Login, Preset, QuotaRequest, QuotaSource, Reshape};
 
 /// An OpenAI-compatible API behind a key, which reports its limits in headers: what most of the table is.
 const COMPATIBLE: Preset = Preset {
@@ -14,6 +15,11 @@ const COMPATIBLE: Preset = Preset {
     headers: &[],
     quota: QuotaSource::Headers,
     models: &[],
+    model_prefix: None,
+    login: None,
+    gate: None,
+    hold: None,
+    exhausted: Exhausted::GENERIC,
     disabled: None,
     terms: None,
 };
@@ -22,6 +28,26 @@ const COMPATIBLE: Preset = Preset {
 const GET: QuotaRequest =
     QuotaRequest { method: "GET", url: "", auth: AuthForm::Bearer, pointer: "", map: &[], fields: None };
 
+/// The login of Qwen Code. The client id is that of a public client: there is no secret to it.
+const QWEN_CODE: Login = Login {
+    folder_variable: Some("QWEN_HOME"),
+    folder: "~/.qwen",
+    file: "oauth_creds.json",
+    lock: Some("oauth_creds.lock"),
+    access: "/access_token",
+    refresh: "/refresh_token",
+    endpoint: Some("/resource_url"),
+    expiry: "/expiry_date",
+    expiry_unit: ExpiryUnit::Millis,
+    mode: Mode::OnDemand,
+    token_url: "https://chat.qwen.ai/api/v1/oauth2/token",
+    device_url: Some("https://chat.qwen.ai/api/v1/oauth2/device/code"),
+    client_id: "f0304373b74a44d2b584a3fb70ca9e56",
+    scope: Some("openid profile email model.completion"),
+    allow_hosts: &["portal.qwen.ai", "*.qwen.ai", "dashscope*.aliyuncs.com"],
+    remedy: "run `qwen auth` or `pointsman login qwen-oauth`",
+};
+
 /// Every provider that is known by name.
 pub static PRESETS: [Preset; 28] = [
     Preset {
@@ -29,6 +55,7 @@ pub static PRESETS: [Preset; 28] = [
         aliases: &["OpenaiAPI", "OpenaiAccount", "openai"],
         base_url: Some("https://api.openai.com/v1"),
         key_variable: Some("OPENAI_API_KEY"),
+        exhausted: Exhausted::OPENAI,
         ..COMPATIBLE
     },
     Preset {
@@ -87,6 +114,7 @@ pub static PRESETS: [Preset; 28] = [
             "Google does not let other software use the login of its command-line tool, so this is the Gemini API with \
              an API key.",
         ),
+        exhausted: Exhausted::GOOGLE,
         ..COMPATIBLE
     },
     Preset {
@@ -98,6 +126,7 @@ pub static PRESETS: [Preset; 28] = [
             auth: AuthForm::Scheme(Borrowed("token")),
             ..GET
         }),
+        exhausted: Exhausted::GITHUB,
         disabled: Some("the login of another program is not used"),
         terms: Some("This login belongs to GitHub's own editors and tools; keeping GitHub's terms is up to you."),
         ..COMPATIBLE
@@ -131,6 +160,7 @@ pub static PRESETS: [Preset; 28] = [
         base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
         key_variable: Some("GEMINI_API_KEY"),
         quota: QuotaSource::None,
+        exhausted: Exhausted::GOOGLE,
         ..COMPATIBLE
     },
     Preset {
@@ -140,7 +170,21 @@ pub static PRESETS: [Preset; 28] = [
         headers: &[("x-dashscope-cachecontrol", "enable"), ("x-dashscope-authtype", "qwen-oauth")],
         quota: QuotaSource::None,
         models: &["qwen3-coder-plus", "qwen3-coder-flash", "qwen-turbo", "qwen-plus", "qwen-max", "coder-model"],
-        disabled: Some("the login of another program is not used"),
+        model_prefix: Some("qwen/"),
+        login: Some(QWEN_CODE),
+        gate: Some(GateFlag {
+            flag: "enable-qwen-oauth-backend-debugging-override",
+            variable: "POINTSMAN_ENABLE_QWEN_OAUTH_BACKEND_DEBUGGING_OVERRIDE",
+            key: "enable_qwen_oauth_backend_debugging_override",
+        }),
+        hold: Some(HoldKeys {
+            label: "Qwen OAuth connector-wide",
+            enabled: "enable_qwen_oauth_initial_rate_limit_retry",
+            max_wait: "qwen_oauth_initial_rate_limit_retry_max_wait_seconds",
+            random_min: "qwen_oauth_initial_rate_limit_retry_random_min_seconds",
+            random_max: "qwen_oauth_initial_rate_limit_retry_random_max_seconds",
+        }),
+        exhausted: Exhausted::DASHSCOPE,
         terms: Some(
             "For development only, and not affiliated with Qwen: this login belongs to Qwen Code, and keeping the \
              provider's terms is up to you.",
@@ -152,6 +196,7 @@ pub static PRESETS: [Preset; 28] = [
         aliases: &["Anthropic"],
         base_url: Some("https://api.anthropic.com/v1"),
         key_variable: Some("ANTHROPIC_API_KEY"),
+        exhausted: Exhausted::ANTHROPIC,
         ..COMPATIBLE
     },
     Preset {
@@ -233,6 +278,7 @@ pub static PRESETS: [Preset; 28] = [
         name: "dashscope",
         base_url: Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
         key_variable: Some("DASHSCOPE_API_KEY"),
+        exhausted: Exhausted::DASHSCOPE,
         ..COMPATIBLE
     },
     Preset {
@@ -240,6 +286,7 @@ pub static PRESETS: [Preset; 28] = [
         // Each resource has a host of its own.
         key_variable: Some("AZURE_OPENAI_API_KEY"),
         auth: AuthForm::Header(HeaderName::from_static("api-key")),
+        exhausted: Exhausted::OPENAI,
         ..COMPATIBLE
     },
 ];
@@ -270,6 +317,14 @@ mod tests {
             }
             for (name, value) in preset.headers {
                 assert!(name.parse::<HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok());
+            }
+            if let Some(login) = &preset.login {
+                for url in [Some(login.token_url), login.device_url].into_iter().flatten() {
+                    assert_eq!(url.parse::<http::Uri>().unwrap().scheme_str(), Some("https"), "{}", preset.name);
+                }
+                for pointer in [Some(login.access), Some(login.refresh), login.endpoint, Some(login.expiry)] {
+                    assert!(pointer.is_none_or(|pointer| pointer.starts_with('/')), "{}", preset.name);
+                }
             }
             if let QuotaSource::Request(request) = &preset.quota {
                 let url: http::Uri = request.url.parse().unwrap();

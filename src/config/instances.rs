@@ -1,0 +1,152 @@
+//! Instance files: one backend each, in a folder beside the configuration file.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Diagnostic,
+    check::check,
+    decode::{Context, Cursor},
+    node::{Node, Value},
+    source::{Source, file_error},
+};
+
+/// Where the files are, from the folder of the configuration file.
+const FOLDER: &str = "config/backends/backend-instances";
+
+/// What one file says of its backend.
+pub(super) struct Instance {
+    backend: String,
+    tree: Node,
+}
+
+impl Instance {
+    /// Reads the files in the order of their names. Their texts join the `sources`, what is wrong the `errors`.
+    pub(super) fn read_all(folder: &Path, sources: &mut Vec<Source>, errors: &mut Vec<Diagnostic>) -> Vec<Self> {
+        let folder = folder.join(FOLDER);
+        let files = match list(&folder) {
+            Ok(files) => files,
+            Err(error) => {
+                errors.push(file_error(&folder, format!("cannot list the instance files: {error}")));
+                return Vec::new();
+            }
+        };
+        let mut instances = Vec::new();
+        for (path, backend) in files {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    let source = Source::new(&text, Some(&path));
+                    match source.parse(sources.len()) {
+                        Ok(tree) => instances.push(Self { backend, tree }),
+                        Err(error) => errors.push(*error),
+                    }
+                    sources.push(source);
+                }
+                Err(error) => errors.push(file_error(&path, format!("cannot read the instance file: {error}"))),
+            }
+        }
+        instances
+    }
+
+    /// Checks the file as a whole: it has to be a mapping, or empty.
+    pub(super) fn check<'a>(&'a self, context: &'a Context<'a>) {
+        check(context, &self.tree);
+        if !self.is_usable() {
+            let at = Cursor { context, node: &self.tree, key: None };
+            let error = at.error(format!("an instance file is a mapping, this is {}", self.tree.kind()));
+            at.report(error.label("expected a key such as `connector`"));
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        matches!(self.tree.value, Value::Map(_) | Value::Null)
+    }
+
+    /// `backends: { <name>: <the file> }`
+    fn as_config(&self) -> Node {
+        let node = |value| Node { source: self.tree.source, id: self.tree.id, value };
+        let key = |name: &str| node(Value::String(name.to_owned()));
+        let backends = Value::Map(vec![(key(&self.backend), self.tree.clone())]);
+        node(Value::Map(vec![(key("backends"), node(backends))]))
+    }
+}
+
+/// The files with the backend that each is for. A folder that is not there has none.
+fn list(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        // What starts with a dot is an editor's.
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        if let Some(name) = name.and_then(|name| name.strip_suffix(".yaml")) {
+            // The default instance of a backend is the backend.
+            let backend = name.strip_suffix(".default").unwrap_or(name).to_owned();
+            files.push((path, backend));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The tree of the configuration with the instance files laid over it; `None` if it is not fit for that.
+pub(super) fn merged(tree: &Node, instances: &[Instance]) -> Option<Node> {
+    let fits = |node: &Node| matches!(node.value, Value::Map(_) | Value::Null);
+    let is_wrong = |(key, value): &(Node, Node)| key.as_str() == Some("backends") && !fits(value);
+    if !fits(tree) || entries(tree).iter().any(is_wrong) {
+        return None;
+    }
+    let usable = instances.iter().filter(|instance| instance.is_usable());
+    Some(usable.fold(tree.clone(), |merged, instance| merge(&merged, &instance.as_config())))
+}
+
+/// Mappings merge; anything else replaces what was there, but for nothing, which counts as left out.
+fn merge(base: &Node, over: &Node) -> Node {
+    match (&base.value, &over.value) {
+        (_, Value::Null) => return base.clone(),
+        (Value::Map(_), Value::Map(_)) => {}
+        _ => return over.clone(),
+    }
+    let mut merged = entries(base);
+    for (key, value) in entries(over) {
+        match merged.iter_mut().find(|(known, _)| known.as_str() == key.as_str()) {
+            Some(below) => {
+                let node = merge(&below.1, &value);
+                // The key goes with the value that it stands for.
+                *below = if node.source == below.1.source { (below.0.clone(), node) } else { (key, node) };
+            }
+            None => merged.push((key, value)),
+        }
+    }
+    Node { source: base.source, id: base.id, value: Value::Map(merged) }
+}
+
+/// The entries of a mapping, with those in it that `<<` stands for.
+fn entries(node: &Node) -> Vec<(Node, Node)> {
+    let Value::Map(own) = &node.value else { return Vec::new() };
+    let (merges, mut entries): (Vec<_>, Vec<_>) = own.iter().cloned().partition(|(key, _)| key.as_str() == Some("<<"));
+    for (key, merged) in merges {
+        let items = match merged.value {
+            Value::Seq(items) => items,
+            _ => vec![merged],
+        };
+        for item in items {
+            if !matches!(item.value, Value::Map(_)) {
+                // Whoever reads the mapping has to see that this is wrong.
+                entries.push((key.clone(), item));
+                continue;
+            }
+            for entry in self::entries(&item) {
+                if !entries.iter().any(|(known, _)| known.as_str() == entry.0.as_str()) {
+                    entries.push(entry);
+                }
+            }
+        }
+    }
+    entries
+}
