@@ -8,7 +8,8 @@
 //! `oauth_refresh_failed` and a `Retry-After` if not. A credential that names its own base URL sets
 //! [`Endpoint`](crate::ext::Endpoint) on the request.
 //!
-//! [`CredentialFile`] is the source for files that a vendor's login wrote, [`StaticToken`] that for keys.
+//! [`CredentialFile`] is the source for files that a vendor's login wrote, [`StaticToken`] that for keys. [`DeviceLogin`]
+//! makes a new login, to be [stored](CredentialFile::store) in such a file.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -69,11 +70,14 @@
 //! Dropping the future drops the request under way. A refresh that it waited for goes on, for others and because a
 //! refresh token may be good only once.
 
+mod clock;
 mod credential;
+mod device;
 mod file;
 mod future;
 mod headers;
 mod layer;
+mod server;
 mod service;
 mod source;
 #[cfg(test)]
@@ -81,11 +85,14 @@ mod tests;
 
 pub use self::{
     credential::{Credential, CredentialError, Fingerprint},
+    device::{DeviceLogin, DeviceLoginError, PendingLogin},
     file::{
-        CredentialFile, CredentialFileOptions, CredentialStatus, Expiry, GrantEncoding, InsecureUrl, Mode, RefreshGrant,
+        CredentialFile, CredentialFileOptions, CredentialStatus, Expiry, GrantEncoding, Mode, RefreshGrant, Removed,
+        Tokens,
     },
     future::OAuthFuture,
     layer::OAuthLayer,
+    server::InsecureUrl,
     service::OAuth,
     source::{SourceFuture, StaticToken, TokenSource},
 };

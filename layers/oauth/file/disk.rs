@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -74,15 +74,68 @@ fn is_exposed(_: &Metadata) -> bool {
 /// Puts `bytes` in the place of the file's content, all or nothing, readable for the owner alone. A reader never sees a
 /// part of it, and it outlasts a crash.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // The link's target is replaced and not the link.
-    let target = path.canonicalize()?;
+    let target = target(path)?;
     let folder = target.parent().ok_or(io::ErrorKind::NotFound)?;
     let mut temporary = tempfile::Builder::new().prefix(".credential-").suffix(".tmp").tempfile_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
     temporary.persist(&target)?;
+    sync_folder(folder)
+}
+
+/// Where the file is, or will be: a link is followed, even one that leads to nothing yet.
+pub(super) fn target(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        match path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match fs::read_link(&path) {
+            Ok(link) => path = folder.join(link),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// Makes the folder of the file that is to be at `path`, and those above it, for the owner alone.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    let target = target(path)?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => builder.recursive(true).create(folder),
+        None => Ok(()),
+    }
+}
+
+/// Moves the file out of the way, to `NAME.bak`, and tells where it is now.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let target = target(path)?;
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".bak");
+    let aside = target.with_file_name(name);
+    fs::rename(target, &aside)?;
+    Ok(aside)
+}
+
+/// Deletes the file; a link to it stays.
+pub(super) fn delete(path: &Path) -> io::Result<()> {
+    let target = target(path)?;
+    fs::remove_file(&target)?;
+    sync_folder(target.parent().ok_or(io::ErrorKind::NotFound)?)
+}
+
+/// Makes a rename or a deletion outlast a crash.
+fn sync_folder(folder: &Path) -> io::Result<()> {
     // A folder cannot be opened as a file everywhere; there, the rename itself is durable or nothing is.
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
     Ok(())
 }

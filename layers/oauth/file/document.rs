@@ -9,7 +9,10 @@ use super::{
     endpoint,
     options::{CredentialFileOptions, Expiry},
 };
-use crate::{ext::Endpoint, oauth::Credential};
+use crate::{
+    ext::Endpoint,
+    oauth::{Credential, server},
+};
 
 /// The content of a credential file.
 pub(super) struct Document {
@@ -101,43 +104,82 @@ fn since_1970(seconds: f64) -> Option<SystemTime> {
 /// What the answer leaves out stays, but for the expiry, which was the old token's. What the answer has beyond the
 /// known fields replaces what the file has under the same name beside the access token, and adds nothing.
 pub(super) fn merge(tree: &mut Value, answer: &Map<String, Value>, options: &CredentialFileOptions, now: SystemTime) {
-    let expiry = match &options.expiry {
-        Expiry::Millis(pointer) | Expiry::Seconds(pointer) | Expiry::Rfc3339(pointer) => Some(pointer.as_str()),
-        Expiry::None | Expiry::Jwt => None,
-    };
+    let expiry = expiry_pointer(options);
     let endpoint = options.endpoint.as_deref();
     let endpoint_name = endpoint.map(last_part);
     let own = [Some(&*options.access), Some(&*options.refresh), endpoint, expiry];
-    let (beside, _) = options.access.rsplit_once('/').unwrap_or_default();
     for (name, value) in answer {
         let is_text = value.as_str().is_some_and(|text| !text.is_empty());
         if name == "access_token" {
-            set(tree, &options.access, Some(value.clone()));
+            set(tree, &options.access, value.clone());
         } else if name == "refresh_token" && is_text {
-            set(tree, &options.refresh, Some(value.clone()));
+            set(tree, &options.refresh, value.clone());
         } else if let Some(pointer) = endpoint.filter(|_| endpoint_name.as_deref() == Some(name) && is_text) {
-            set(tree, pointer, Some(value.clone()));
+            set(tree, pointer, value.clone());
         } else {
-            let pointer = format!("{beside}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = beside(options, name);
             if let Some(old) = tree.pointer_mut(&pointer).filter(|_| !own.contains(&Some(&*pointer))) {
                 *old = value.clone();
             }
         }
     }
     if let Some(pointer) = expiry {
-        set(
-            tree,
-            pointer,
-            expires_in(answer).and_then(|lifetime| written(now.checked_add(lifetime)?, &options.expiry)),
-        );
+        let lifetime = server::seconds(answer, "expires_in").filter(|lifetime| !lifetime.is_zero());
+        match lifetime.and_then(|lifetime| written(now.checked_add(lifetime)?, &options.expiry)) {
+            Some(time) => set(tree, pointer, time),
+            None => take(tree, pointer),
+        }
     }
 }
 
-/// The lifetime in a refresh answer; some providers send it as text.
-fn expires_in(answer: &Map<String, Value>) -> Option<Duration> {
-    let value = answer.get("expires_in")?;
-    let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|lifetime| !lifetime.is_zero())
+/// Writes the answer to a login into the tree of a credential file, where nothing of the login before is to stay.
+pub(super) fn replace(tree: &mut Value, answer: &Map<String, Value>, options: &CredentialFileOptions, now: SystemTime) {
+    let kept = |name: &str| server::text(answer, name).is_some();
+    for (name, pointer) in members(options) {
+        if !kept(&name) {
+            take(tree, &pointer);
+        }
+    }
+    merge(tree, answer, options, now);
+    if let Some(kind) = server::text(answer, "token_type") {
+        set(tree, &beside(options, "token_type"), kind.into());
+    }
+}
+
+/// Takes the login out of the tree of a credential file, and tells whether there was one.
+pub(super) fn remove(tree: &mut Value, options: &CredentialFileOptions) -> bool {
+    let secrets = [&options.access, &options.refresh];
+    let found = secrets.into_iter().any(|pointer| tree.pointer(pointer).is_some());
+    for (_, pointer) in members(options) {
+        take(tree, &pointer);
+    }
+    found
+}
+
+/// The members of a file that belong to its login: the name in a token answer, and the place.
+fn members(options: &CredentialFileOptions) -> Vec<(String, String)> {
+    let mut members = vec![
+        ("access_token".to_owned(), options.access.clone()),
+        ("refresh_token".to_owned(), options.refresh.clone()),
+        ("token_type".to_owned(), beside(options, "token_type")),
+        ("id_token".to_owned(), beside(options, "id_token")),
+    ];
+    members.extend(options.endpoint.iter().map(|pointer| (last_part(pointer), pointer.clone())));
+    members.extend(expiry_pointer(options).map(|pointer| ("expires_in".to_owned(), pointer.to_owned())));
+    members
+}
+
+fn expiry_pointer(options: &CredentialFileOptions) -> Option<&str> {
+    match &options.expiry {
+        Expiry::Millis(pointer) | Expiry::Seconds(pointer) | Expiry::Rfc3339(pointer) => Some(pointer),
+        Expiry::None | Expiry::Jwt => None,
+    }
+}
+
+/// The pointer of a member that stands beside the access token.
+fn beside(options: &CredentialFileOptions, name: &str) -> String {
+    let (parents, _) = options.access.rsplit_once('/').unwrap_or_default();
+    format!("{parents}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A time as the file has it.
@@ -154,18 +196,25 @@ fn written(time: SystemTime, expiry: &Expiry) -> Option<Value> {
     }
 }
 
-/// Sets or removes what a JSON pointer leads to; objects on the way are made, anything else on it is left alone.
-fn set(tree: &mut Value, pointer: &str, value: Option<Value>) {
+/// Sets what a JSON pointer leads to; objects on the way are made, anything else on it is left alone.
+fn set(tree: &mut Value, pointer: &str, value: Value) {
     let mut at = tree;
     let (parents, _) = pointer.rsplit_once('/').unwrap_or_default();
     for part in parents.split('/').skip(1) {
         let Some(object) = at.as_object_mut() else { return };
         at = object.entry(unescape(part)).or_insert_with(|| Value::Object(Map::new()));
     }
-    let Some(object) = at.as_object_mut() else { return };
-    match value {
-        Some(value) => drop(object.insert(last_part(pointer), value)),
-        None => drop(object.remove(&last_part(pointer))),
+    if let Some(object) = at.as_object_mut() {
+        object.insert(last_part(pointer), value);
+    }
+}
+
+/// Takes out what a JSON pointer leads to, and the objects on the way that this leaves empty.
+fn take(tree: &mut Value, pointer: &str) {
+    let Some((parents, _)) = pointer.rsplit_once('/') else { return };
+    let Some(object) = tree.pointer_mut(parents).and_then(Value::as_object_mut) else { return };
+    if object.remove(&last_part(pointer)).is_some() && object.is_empty() {
+        take(tree, parents);
     }
 }
 

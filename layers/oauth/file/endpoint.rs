@@ -44,7 +44,7 @@ fn matches_label(pattern: &str, label: &str) -> bool {
 }
 
 /// Whether a host, as a URL has it, is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(in crate::oauth) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -18,12 +18,12 @@ use super::{
     clock,
     disk::{self, Signature},
     document::{self, Document},
-    grant::{self, Exchange, Post},
+    grant::{self, Exchange},
     lock::Locks,
     options::CredentialFileOptions,
     state::{Denied, Need, State, Verdict},
 };
-use crate::oauth::{Credential, Fingerprint};
+use crate::oauth::{Credential, Fingerprint, server::Post};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file caught half-written is looked at again this often, this many times.
@@ -69,6 +69,11 @@ impl Shared {
 
     fn elapsed_millis(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Has the file looked at before the next request.
+    pub(super) fn look_soon(&self) {
+        self.next_look.store(0, Ordering::Relaxed);
     }
 
     /// Whether the file was not looked at for a second.
@@ -217,7 +222,7 @@ impl Shared {
     }
 
     /// Both locks; `None` after longer than a live program should hold one.
-    async fn lock(&self) -> Option<Locks> {
+    pub(super) async fn lock(&self) -> Option<Locks> {
         let deadline = Instant::now() + self.options.lock_stale + Duration::from_secs(5);
         loop {
             let locks = self.try_lock().await;
@@ -336,7 +341,7 @@ impl Shared {
     }
 }
 
-async fn give_back(locks: Locks) {
+pub(super) async fn give_back(locks: Locks) {
     let release = move || {
         drop(locks);
         Ok(())
@@ -346,6 +351,8 @@ async fn give_back(locks: Locks) {
 }
 
 /// Work on files, away from the threads that serve requests: a home folder may be on a network.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::disk;
+
 /// What is held while a credential is refreshed; dropping it gives both locks back.
 pub(super) struct Locks {
     _vendor: Option<VendorLock>,
@@ -43,7 +45,7 @@ impl Locks {
 
 /// `.NAME.pointsman.lock` beside the file itself, so that all links to the file share it.
 fn lock_sidecar(path: &Path) -> Result<File, TryLockError> {
-    let target = path.canonicalize().map_err(TryLockError::Error)?;
+    let target = disk::target(path).map_err(TryLockError::Error)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);

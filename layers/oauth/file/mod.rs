@@ -1,31 +1,34 @@
 //! A token source that reads, and may refresh, the credential file of a command-line login.
 
-mod clock;
 mod disk;
 mod document;
 mod endpoint;
 mod flight;
 mod grant;
 mod lock;
+mod login;
 mod options;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, fmt::Display, path::Path, sync::Arc, time::SystemTime};
+use std::{fmt, fmt::Display, io, path::Path, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-pub use self::options::{CredentialFileOptions, Expiry, GrantEncoding, InsecureUrl, Mode, RefreshGrant};
+pub(super) use self::endpoint::is_loopback;
 use self::{
     flight::Shared,
-    grant::Client,
     state::{Denied, Need},
 };
-use super::{Credential, Fingerprint, SourceFuture, TokenSource};
+pub use self::{
+    login::{Removed, Tokens},
+    options::{CredentialFileOptions, Expiry, GrantEncoding, Mode, RefreshGrant},
+};
+use super::{Credential, Fingerprint, SourceFuture, TokenSource, clock, server::Client};
 use crate::body::ReplayBody;
 
 /// The tokens in a JSON file that a vendor's login wrote, described by [`CredentialFileOptions`].
@@ -36,7 +39,7 @@ use crate::body::ReplayBody;
 /// inode are looked at; if one of them differs, the file is read again. So a file that appears late, is replaced by
 /// rename, rewritten in place or made readable is picked up without a restart. A file that is missing, unreadable, empty
 /// or half-written leaves what was read before in use; one that holds something else is answered with 401 and the code
-/// `oauth_credentials_invalid`. The file is never deleted.
+/// `oauth_credentials_invalid`. The file is never deleted, but by [`remove`](Self::remove) when nothing else is in it.
 ///
 /// # Refreshing
 ///
@@ -96,6 +99,29 @@ impl CredentialFile {
         // What comes of it is in the status.
         let _ = Arc::clone(&self.shared).obtain(Need::Look).await;
         self.status()
+    }
+
+    /// Writes the tokens of a new login to the file, as a refresh would (see the type's docs), and gives its status.
+    ///
+    /// A file that is not there is made, with mode 0600, and its folder with 0700. Nothing of the login before stays.
+    /// Something that is no JSON object is kept beside the file, as `NAME.bak`.
+    ///
+    /// # Errors
+    ///
+    /// That the file cannot be read or written, or that another program does not give it free.
+    pub async fn store(&self, tokens: &Tokens) -> io::Result<CredentialStatus> {
+        self.shared.store(tokens.clone()).await?;
+        Ok(self.check().await)
+    }
+
+    /// Takes the tokens out of the file, and deletes it if nothing else is in it. The token server is not told.
+    ///
+    /// # Errors
+    ///
+    /// That the file cannot be read or written, that it holds no JSON object, or that another program does not give it
+    /// free.
+    pub async fn remove(&self) -> io::Result<Removed> {
+        self.shared.remove().await
     }
 
     /// Waits until no refresh is under way: for a graceful shutdown, after which no request asks for a token.

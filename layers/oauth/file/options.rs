@@ -6,7 +6,8 @@ use std::{
 
 use http::Uri;
 
-use super::endpoint::{is_loopback, matches_host};
+use super::endpoint::matches_host;
+use crate::oauth::server::{InsecureUrl, require_secure};
 
 /// Describes a credential file; see [`CredentialFile`](super::CredentialFile).
 #[derive(Clone, Debug)]
@@ -192,14 +193,7 @@ impl RefreshGrant {
     ///
     /// If the URL is not `https`; plain `http` is for loopback hosts only.
     pub fn new(url: Uri) -> Result<Self, InsecureUrl> {
-        let secure = match url.scheme_str() {
-            Some("https") => url.host().is_some(),
-            Some("http") => url.host().is_some_and(is_loopback),
-            _ => false,
-        };
-        if !secure {
-            return Err(InsecureUrl);
-        }
+        require_secure(&url)?;
         let fields = vec![("grant_type".to_owned(), "refresh_token".to_owned())];
         Ok(Self { url, encoding: GrantEncoding::Form, fields, timeout: Duration::from_secs(15) })
     }
@@ -245,15 +239,3 @@ impl fmt::Debug for RefreshGrant {
             .finish()
     }
 }
-
-/// A token endpoint that is not reached over TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InsecureUrl;
-
-impl fmt::Display for InsecureUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a token endpoint must be an https URL, or an http URL with a loopback host")
-    }
-}
-
-impl std::error::Error for InsecureUrl {}

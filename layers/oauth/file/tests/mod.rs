@@ -2,6 +2,7 @@
 
 mod document;
 mod locking;
+mod login;
 mod reading;
 mod refreshing;
 mod secrets;
