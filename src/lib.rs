@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod gateway;
+pub mod login;
 mod near;
 pub mod provider;
 pub mod server;

@@ -1,11 +1,15 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod credentials;
 mod demo;
 mod eval;
 mod log;
+mod login;
+mod logout;
 mod serve;
 mod signals;
+mod words;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,6 +37,12 @@ enum Command {
     Check(check::Args),
     /// Evaluate a condition and show how its value comes about.
     Eval(eval::Args),
+    /// Log in to a backend's provider, in a browser on this device or another one.
+    Login(login::Args),
+    /// Remove a backend's tokens from this machine.
+    Logout(logout::Args),
+    /// Show how the backends' logins stand; never a token.
+    Credentials(credentials::Args),
 }
 
 /// A configuration file, for the subcommands that read one.
@@ -72,6 +82,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => return eval::run(&args),
+        Command::Login(args) => login::run(&args),
+        Command::Logout(args) => logout::run(&args),
+        Command::Credentials(args) => credentials::run(&args),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("{message}");
@@ -79,7 +92,7 @@ pub(crate) fn run() -> ExitCode {
     })
 }
 
-/// A runtime for the subcommands that serve.
+/// A runtime for the subcommands that use the network or wait.
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Runtime::new().map_err(|error| format!("error: the runtime could not be started: {error}"))
 }
