@@ -133,14 +133,15 @@ impl DeviceLogin {
         ];
         fields.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let request = server::form(&self.device_url, fields);
-        let response = server::exchange(&*client, request, TIMEOUT).await.map_err(DeviceLoginError::Failed)?;
+        let device_url = self.device_url.clone();
+        let failed = |reason| DeviceLoginError::failed(&device_url, reason);
+        let response = server::exchange(&*client, request, TIMEOUT).await.map_err(failed)?;
         if !response.status().is_success() {
-            return Err(DeviceLoginError::Failed(server::refusal(&response)));
+            return Err(failed(server::refusal(&response)));
         }
-        let answer = server::object(&response)
-            .ok_or_else(|| DeviceLoginError::Failed("its answer is not a JSON object".into()))?;
+        let answer = server::object(&response).ok_or_else(|| failed("its answer is not a JSON object".into()))?;
         PendingLogin::read(&answer, self, client, verifier)
-            .map_err(|name| DeviceLoginError::Failed(format!("its answer has no usable `{name}`")))
+            .map_err(|name| failed(format!("its answer has no usable `{name}`")))
     }
 }
 
@@ -253,8 +254,8 @@ impl PendingLogin {
             troubles = if matches!(word, Word::Trouble { .. }) { troubles + 1 } else { 0 };
             wait = match word {
                 Word::Granted(answer) => {
-                    let lost = || DeviceLoginError::Failed("its answer has no access token".into());
-                    return Tokens::asked_at(answer, asked).ok_or_else(lost);
+                    return Tokens::asked_at(answer, asked)
+                        .ok_or_else(|| DeviceLoginError::failed(&self.login.token_url, "no access token".into()));
                 }
                 Word::Pending => self.interval,
                 Word::SlowDown { retry_after } => {
@@ -281,7 +282,7 @@ impl PendingLogin {
         let given = given.filter(|(name, _)| own.iter().all(|(own, _)| own != name));
         let request = server::form(&self.login.token_url, own.into_iter().chain(given));
         match server::exchange(&*self.client, request, TIMEOUT).await {
-            Ok(response) => judge(&response),
+            Ok(response) => judge(&response, &self.login.token_url),
             Err(reason) => Ok(Word::Trouble { reason, retry_after: None }),
         }
     }
@@ -293,7 +294,7 @@ fn challenge(verifier: &str) -> String {
 }
 
 /// Reads the answer of RFC 8628, section 3.5. The error code goes before the status: not every server sends 400 with it.
-fn judge(response: &Response<Bytes>) -> Result<Word, DeviceLoginError> {
+fn judge(response: &Response<Bytes>, url: &Uri) -> Result<Word, DeviceLoginError> {
     let status = response.status();
     let retry_after = server::retry_after(response.headers());
     let answer = server::object(response).unwrap_or_default();
@@ -314,7 +315,7 @@ fn judge(response: &Response<Bytes>) -> Result<Word, DeviceLoginError> {
     } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
         Ok(Word::Trouble { reason: format!("status {}", status.as_u16()), retry_after })
     } else {
-        Err(DeviceLoginError::Failed(server::refusal(response)))
+        Err(DeviceLoginError::failed(url, server::refusal(response)))
     }
 }
 
@@ -343,8 +344,19 @@ pub enum DeviceLoginError {
     Denied,
     /// Nobody said anything in time.
     Expired,
-    /// The server cannot be reached, refuses, or answers something else. The text says what, and quotes no secret.
-    Failed(String),
+    /// The server cannot be reached, refuses, or answers something else.
+    Failed {
+        /// The server's host.
+        host: String,
+        /// What is wrong; it quotes no secret.
+        reason: String,
+    },
+}
+
+impl DeviceLoginError {
+    fn failed(url: &Uri, reason: String) -> Self {
+        Self::Failed { host: url.host().unwrap_or_default().to_owned(), reason }
+    }
 }
 
 impl Display for DeviceLoginError {
@@ -352,7 +364,7 @@ impl Display for DeviceLoginError {
         match self {
             Self::Denied => f.write_str("the login was denied"),
             Self::Expired => f.write_str("the code expired before the login was approved"),
-            Self::Failed(reason) => write!(f, "the login server did not help: {reason}"),
+            Self::Failed { host, reason } => write!(f, "the login at {host} failed: {reason}"),
         }
     }
 }

@@ -93,6 +93,10 @@ fn granted() -> Answer {
     answer(200, &json!({"access_token": "canary-a", "refresh_token": "canary-r", "expires_in": 3600}))
 }
 
+fn failed(reason: &str) -> DeviceLoginError {
+    DeviceLoginError::Failed { host: "login.example".into(), reason: reason.into() }
+}
+
 fn after(mut answer: Answer, seconds: &str) -> Answer {
     if let Ok(response) = &mut answer {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
@@ -225,7 +229,6 @@ async fn a_server_that_says_nothing_is_given_up_and_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn some_answers_end_the_login() {
-    let failed = |reason: &str| DeviceLoginError::Failed(reason.into());
     for (answer, expected) in [
         (error("access_denied"), DeviceLoginError::Denied),
         (error("expired_token"), DeviceLoginError::Expired),
@@ -281,7 +284,7 @@ async fn a_server_that_hands_out_no_code_is_told_of() {
         (Err("connection refused".into()), "connection refused"),
     ] {
         let error = Server::new([answer]).start().await.unwrap_err();
-        assert_eq!(error, DeviceLoginError::Failed(reason.into()));
+        assert_eq!(error, failed(reason));
     }
 }
 
