@@ -3,13 +3,12 @@
 use std::{error::Error, fmt};
 
 use hyper_util::client::legacy;
-use pointsman_layers::oauth::{
-    CredentialFile, CredentialFileOptions, DeviceLogin, DeviceLoginError, Mode, PendingLogin, RefreshGrant,
-};
+use pointsman_layers::oauth::{CredentialFile, DeviceLogin, DeviceLoginError, Mode, PendingLogin};
 use tower::ServiceExt as _;
 
 use crate::{
-    config::{Backend, Config, Grant, OAuth},
+    config::{Backend, Config, OAuth},
+    gateway::credentials::credential_file,
     near::near,
     provider::Client,
 };
@@ -113,34 +112,6 @@ fn innermost(error: legacy::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// The file that `oauth` describes, or why it cannot be used.
-fn credential_file(oauth: &OAuth, client: Client) -> Result<CredentialFile, String> {
-    let mut options = CredentialFileOptions::new(&oauth.path)
-        .access(&oauth.access)
-        .refresh(&oauth.refresh)
-        .expiry(oauth.expiry.clone())
-        .mode(oauth.mode)
-        .lock_stale(oauth.lock_stale)
-        .allow_hosts(oauth.allow_hosts.iter().cloned())
-        .remedy(&oauth.remedy);
-    if let Some(endpoint) = &oauth.endpoint {
-        options = options.endpoint(endpoint);
-    }
-    if let Some(lock) = &oauth.lock {
-        options = options.lock(lock);
-    }
-    if let Some(grant) = &oauth.grant {
-        options = options.grant(refresh_grant(grant)?);
-    }
-    Ok(CredentialFile::new(options, client))
-}
-
-fn refresh_grant(grant: &Grant) -> Result<RefreshGrant, String> {
-    let refresh = RefreshGrant::new(grant.token_url.clone()).map_err(|error| error.to_string())?;
-    let refresh = refresh.encoding(grant.encoding).client_id(&grant.client_id);
-    Ok(grant.fields.iter().fold(refresh, |refresh, (name, value)| refresh.field(name, value)))
 }
 
 /// Why there is no login.
