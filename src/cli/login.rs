@@ -10,7 +10,7 @@ use pointsman_layers::oauth::{CredentialStatus, DeviceLoginError, PendingLogin, 
 use qrcode::{QrCode, render::unicode::Dense1x2};
 use tokio::time::MissedTickBehavior;
 
-use super::{ConfigArg, Outcome, load, log, runtime, words};
+use super::{ConfigArg, Outcome, load_with_backend, log, runtime, words};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,7 +23,7 @@ pub(super) struct Args {
 /// Logs in, and writes the tokens to the backend's credential file.
 pub(super) fn run(args: &Args) -> Outcome {
     log::init("warn");
-    let config = load(&args.config.find()?)?.config;
+    let config = load_with_backend(&args.config, &args.backend)?;
     runtime()?.block_on(async {
         let login = Login::find(&config, &args.backend).map_err(|error| format!("error: {error}"))?;
         let pending = login.start().await.map_err(|error| format!("error: {error}"))?;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use pointsman::login::Login;
 use pointsman_layers::oauth::Removed;
 
-use super::{ConfigArg, Outcome, load, log, runtime};
+use super::{ConfigArg, Outcome, load_with_backend, log, runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,7 +16,7 @@ pub(super) struct Args {
 /// Takes the tokens out of the backend's credential file.
 pub(super) fn run(args: &Args) -> Outcome {
     log::init("warn");
-    let config = load(&args.config.find()?)?.config;
+    let config = load_with_backend(&args.config, &args.backend)?;
     runtime()?.block_on(async {
         let login = Login::find(&config, &args.backend).map_err(|error| format!("error: {error}"))?;
         let path = login.file().path().display();

@@ -14,7 +14,10 @@ mod words;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use pointsman::{Config, config::Loaded};
+use pointsman::{
+    Config,
+    config::{Loaded, ProcessEnvironment},
+};
 
 /// A gateway for language-model requests: named models go to ordered providers, each behind a condition.
 #[derive(Debug, Parser)]
@@ -69,6 +72,18 @@ fn load(path: &std::path::Path) -> Result<Loaded, String> {
     use std::io::IsTerminal as _;
 
     Config::load(path).map_err(|diagnostics| diagnostics.render(std::io::stderr().is_terminal()))
+}
+
+/// The configuration with the backend that the arguments name, which may be a preset that it does not mention. Without
+/// a file, there are the presets.
+fn load_with_backend(config: &ConfigArg, backend: &str) -> Result<Config, String> {
+    let mut loaded = match config.find() {
+        Err(_) if config.config.is_none() => Config::default(),
+        path => load(&path?)?.config,
+    };
+    // Whoever looks for the backend says what is wrong with the name.
+    let _ = loaded.backend_or_preset(backend, &ProcessEnvironment);
+    Ok(loaded)
 }
 
 /// What the process ends with: a status, or a message for standard error and the status that stands for failure.

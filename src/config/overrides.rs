@@ -32,7 +32,11 @@ impl Config {
     }
 
     /// The name of the backend that `name` means; a preset that is not configured becomes a backend.
-    fn backend_or_preset(&mut self, name: &str, environment: &dyn Environment) -> Result<String, String> {
+    ///
+    /// # Errors
+    ///
+    /// If it is neither, with the names that are near it.
+    pub fn backend_or_preset(&mut self, name: &str, environment: &dyn Environment) -> Result<String, String> {
         if let Some(index) = resolve::position(&self.backends, name) {
             return Ok(self.backends[index].name.clone());
         }
