@@ -18,7 +18,8 @@ fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn the_configurations_load_without_a_warning() {
-    let keyed = |name: &str| Some(format!("value-of-{name}"));
+    // A key for every provider; the gateway's own variables are not set.
+    let keyed = |name: &str| (!name.starts_with("POINTSMAN_")).then(|| format!("value-of-{name}"));
     let routes: Vec<_> = blocks("yaml")
         .map(|yaml| {
             let loaded = Config::from_yaml_with(yaml, &keyed).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -31,7 +32,7 @@ fn the_configurations_load_without_a_warning() {
             loaded.config.routes.len()
         })
         .collect();
-    assert_eq!(routes, [3, 1]);
+    assert_eq!(routes, [3, 1, 0, 0]);
 }
 
 #[test]
