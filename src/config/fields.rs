@@ -73,7 +73,10 @@ impl<'a> Fields<'a> {
 /// One of two values that mean the same; both at once are an error, unless one is laid over the other by an instance
 /// file.
 pub(super) fn only_one<'a>(first: Option<Cursor<'a>>, second: Option<Cursor<'a>>) -> Option<Cursor<'a>> {
-    let (Some(one), Some(other)) = (first, second) else { return first.or(second) };
+    let given = |value: &Cursor<'a>| !value.node.is_null();
+    let (Some(one), Some(other)) = (first.filter(given), second.filter(given)) else {
+        return first.filter(given).or(second.filter(given)).or(first).or(second);
+    };
     let (key, synonym) = (one.at_key(), other.at_key());
     match key.node.source.cmp(&synonym.node.source) {
         Ordering::Less => second,

@@ -73,10 +73,12 @@ impl Instance {
     }
 }
 
-/// The files with the backend that each is for. A folder that is not there has none.
+/// The files with the backend that each is for. A folder that is not there has none, and neither has a file in its way.
 fn list(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         entries => entries?,
     };
     let mut files = Vec::new();

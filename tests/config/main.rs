@@ -7,6 +7,7 @@ mod backends;
 mod broken;
 mod discover;
 mod good;
+mod instances;
 mod logins;
 mod never_panics;
 mod support;
