@@ -148,6 +148,10 @@ impl Backend {
         backend.oauth = match fields.take("oauth").filter(|oauth| !oauth.node.is_null()) {
             Some(oauth) => {
                 let login = backend.preset.and_then(|preset| preset.login.as_ref());
+                if backend.api_key.is_some() {
+                    let warning = oauth.at_key().warning("`oauth` is not used: the backend has an `api_key`");
+                    oauth.report(warning.label("without effect").help("leave out one of the two"));
+                }
                 OAuth::decode(oauth, login, backend.credentials_path.clone())
             }
             None => backend.usual_login(at.context),

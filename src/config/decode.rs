@@ -216,17 +216,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn no_number<T>(self, expected: &str) -> Option<T> {
+        match self.node.as_str().map(|text| text.trim().parse::<f64>()) {
+            Some(Ok(_)) => {
+                let error = self.error(format!("{}: expected a number, found a string", self.subject()));
+                self.fail(error.label("expected a number").help("remove the quotes"))
+            }
+            _ => self.wrong_type(expected),
+        }
+    }
+
     /// A number of seconds, with or without a fraction.
     pub(super) fn seconds(self) -> Option<Duration> {
         let number = match (&self.node.value, self.referenced()?) {
             (Value::Number(number), _) => number.as_f64(),
             (_, Some(text)) => text.trim().parse().ok(),
             (Value::UnusableNumber, _) => None,
-            (Value::String(text), None) if text.trim().parse::<f64>().is_ok() => {
-                let error = self.error(format!("{}: expected a number, found a string", self.subject()));
-                return self.fail(error.label("expected a number").help("remove the quotes"));
-            }
-            _ => return self.wrong_type("a number of seconds"),
+            _ => return self.no_number("a number of seconds"),
         };
         let complaint = match number.filter(|number| number.is_finite()) {
             None => "is not a finite number",
@@ -245,11 +251,7 @@ impl<'a> Cursor<'a> {
             (Value::Number(number), _) => number.as_u64(),
             (_, Some(text)) => text.trim().parse().ok(),
             (Value::UnusableNumber, _) => None,
-            (Value::String(text), None) if text.trim().parse::<f64>().is_ok() => {
-                let error = self.error(format!("{}: expected a number, found a string", self.subject()));
-                return self.fail(error.label("expected a number").help("remove the quotes"));
-            }
-            _ => return self.wrong_type("a number"),
+            _ => return self.no_number("a number"),
         };
         number.filter(|number| range.contains(number)).or_else(|| {
             let what = if *range.end() == u64::MAX {

@@ -52,8 +52,10 @@ impl OAuth {
             (path, Some(login)) => Self::from_preset(login, path, at.context),
             (Some(path), None) => Self::new(path),
             (None, None) => {
-                fields.missing::<()>("path");
-                // The rest of the block may have mistakes too.
+                // One that is there and wrong has been told of. The rest of the block may have mistakes too.
+                if !at.has("path") {
+                    fields.missing::<()>("path");
+                }
                 Self::new(PathBuf::new())
             }
         };
@@ -64,7 +66,7 @@ impl OAuth {
         let modes = [("read_only", Mode::ReadOnly), ("on_demand", Mode::OnDemand), ("proactive", Mode::Proactive)];
         oauth.mode = fields.optional("mode", |mode| mode.word(&modes)).unwrap_or(oauth.mode);
         fields.optional("refresh", |refresh| oauth.decode_refresh(refresh));
-        fields.optional("login", |login| oauth.decode_device_login(login));
+        fields.optional("login", |login| oauth.decode_device_login(login, at.has("refresh")));
         fields.optional("lock", |lock| oauth.decode_lock(lock));
         let hosts = fields.optional("allow_hosts", |hosts| hosts.list(decode_host));
         oauth.allow_hosts = hosts.unwrap_or(oauth.allow_hosts);
@@ -119,7 +121,7 @@ impl OAuth {
         Some(())
     }
 
-    fn decode_device_login(&mut self, at: Cursor<'_>) -> Option<()> {
+    fn decode_device_login(&mut self, at: Cursor<'_>, has_refresh: bool) -> Option<()> {
         let mut fields = Fields::of(at)?;
         let url = fields.optional("url", secure_url);
         let scope = fields.optional("scope", Cursor::name);
@@ -129,6 +131,8 @@ impl OAuth {
                 grant.device_url = url.or(grant.device_url.take());
                 grant.scope = scope.or(grant.scope.take());
             }
+            // One that is there and wrong has been told of.
+            None if has_refresh => {}
             None => {
                 let error = at.at_key().error("`login` needs `refresh`, which says where the tokens come from");
                 at.report(error.label("nothing to log in with"));

@@ -10,5 +10,6 @@ mod good;
 mod instances;
 mod logins;
 mod never_panics;
+mod oauth;
 mod support;
 mod warnings;
