@@ -65,7 +65,8 @@ fn configuration(args: Args) -> Result<Config, String> {
         loaded.say(QWEN_OAUTH_GATE, open, GateSource::CommandLine);
     }
     for warning in loaded.warnings.iter() {
-        tracing::warn!(line = warning.line(), "{}", warning.message());
+        let (file, line, help) = (warning.file(), warning.line(), warning.help());
+        tracing::warn!(file, line, help, "{}", warning.message());
     }
     let server = &mut loaded.config.server;
     if let Ok(keys) = std::env::var("POINTSMAN_API_KEYS") {
