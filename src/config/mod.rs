@@ -60,6 +60,7 @@ mod diagnostic;
 mod discover;
 mod doubts;
 mod fields;
+mod finding;
 mod gate;
 mod hold;
 mod instances;

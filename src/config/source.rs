@@ -4,8 +4,8 @@ use std::{ops::Range, path::Path, sync::Arc};
 
 use super::{
     Diagnostic, Severity,
-    decode::Finding,
     diagnostic::{Excerpt, Place, Related},
+    finding::Finding,
     locate, mask,
     node::Node,
 };
