@@ -18,6 +18,9 @@
 //! The table reads as a request travels, from the outside in; the contracts between the layers are the typed
 //! extensions in [`ext`].
 
+#[cfg(feature = "body")]
+#[macro_use]
+mod accessors;
 pub mod ext;
 
 #[cfg(feature = "body")]

@@ -35,20 +35,7 @@ impl<S> ConditionGate<S> {
         Self { inner, rule }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 
     /// The instance that was polled ready; a fresh clone stays.
     fn take_ready(&mut self) -> S

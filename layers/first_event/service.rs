@@ -24,20 +24,7 @@ impl<S, C> FirstEvent<S, C> {
         Self { inner, hold_limit, classify }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 }
 
 impl<S, B, R, C> Service<Request<B>> for FirstEvent<S, C>

@@ -28,20 +28,7 @@ impl<S, R, C> Router<S, R, C> {
         Self { inner, resolver, classify }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 }
 
 impl<S: Clone, R, C: Clone> Clone for Router<S, R, C> {
