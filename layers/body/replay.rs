@@ -61,16 +61,33 @@ impl ReplayBody {
     /// If the range is decreasing or ends past the body.
     #[must_use = "the body itself stays as it was"]
     pub fn splice(&self, range: Range<usize>, replacement: Bytes) -> Self {
-        assert!(
-            range.start <= range.end && range.end <= self.len(),
-            "splice {range:?} out of a body of {} bytes",
-            self.len()
-        );
+        self.splice_all([(range, replacement)])
+    }
+
+    /// A body in which each range is replaced by what stands beside it. Nothing is copied, unless the body falls into
+    /// more pieces than a client's request has any reason for; then it is put together again.
+    ///
+    /// # Panics
+    ///
+    /// If a range is decreasing, starts before the end of the one before it, or ends past the body.
+    #[must_use = "the body itself stays as it was"]
+    pub fn splice_all(&self, edits: impl IntoIterator<Item = (Range<usize>, Bytes)>) -> Self {
+        /// So many pieces are sent one by one; a body of more would be slow to take apart.
+        const MOST: usize = 64;
         let mut spliced = Self::default();
-        self.copy_range(0..range.start, &mut spliced);
-        spliced.push(replacement);
-        self.copy_range(range.end..self.len(), &mut spliced);
-        spliced
+        let mut at = 0;
+        for (range, replacement) in edits {
+            assert!(
+                at <= range.start && range.start <= range.end && range.end <= self.len(),
+                "splice {range:?} out of a body of {} bytes, behind byte {at}",
+                self.len()
+            );
+            self.copy_range(at..range.start, &mut spliced);
+            spliced.push(replacement);
+            at = range.end;
+        }
+        self.copy_range(at..self.len(), &mut spliced);
+        if spliced.segments.len() > MOST { spliced.to_bytes().into() } else { spliced }
     }
 
     fn copy_range(&self, range: Range<usize>, into: &mut Self) {
@@ -187,8 +204,24 @@ mod tests {
         assert!(ReplayBody::default().is_end_stream());
     }
 
+    #[tokio::test]
+    async fn many_splices_at_once_keep_what_is_between_them() {
+        let body = ReplayBody::from("one two three").splice_all([(0..3, "1".into()), (4..7, "2".into())]);
+        assert_eq!(body.to_bytes(), "1 2 three");
+        let many = ReplayBody::from("x".repeat(1000));
+        let every_second = (0..500).map(|n| (2 * n..2 * n + 1, Bytes::from_static(b"yy")));
+        let spliced = many.splice_all(every_second);
+        assert_eq!(spliced.collect().await.expect("infallible").to_bytes(), "yyx".repeat(500));
+    }
+
     #[test]
-    #[should_panic(expected = "splice 3..9 out of a body of 4 bytes")]
+    #[should_panic(expected = "splice 1..2 out of a body of 4 bytes, behind byte 3")]
+    fn splices_out_of_order_are_refused() {
+        let _ = ReplayBody::from("four").splice_all([(2..3, Bytes::new()), (1..2, Bytes::new())]);
+    }
+
+    #[test]
+    #[should_panic(expected = "splice 3..9 out of a body of 4 bytes, behind byte 0")]
     fn a_splice_past_the_end_is_refused() {
         let _ = ReplayBody::from("four").splice(3..9, Bytes::new());
     }

@@ -2,8 +2,8 @@
 //!
 //! [`RouteLayer`] asks a [`Resolve`]r where a request is to go, then tries the candidates of that [`Route`] in order.
 //! Each attempt is a call of the inner service with a [`Candidate`](crate::ext::Candidate) on the request and, if the
-//! candidate has another name for the model, that name spliced into the body; every other byte is the client's. A
-//! `Content-Length` is set to the new length. What a candidate answers is judged as in the table:
+//! candidate has another name for the model, that name spliced into the body, as are [parameters](Target::parameter) that
+//! the candidate sets; every other byte is the client's. A `Content-Length` is set to the new length. What a candidate answers is judged as in the table:
 //!
 //! | what came back | next candidate? |
 //! |---|---|
@@ -79,7 +79,7 @@
 //!
 //! # Cost
 //!
-//! One pass over the body to find `model`, one hash look-up, and a clone of the request's head for each candidate that
+//! One pass over the body to find `model`, a second one for a candidate that sets parameters, one hash look-up, and a clone of the request's head for each candidate that
 //! has another behind it. The body is never copied. The extensions allocate: [`Candidate`](crate::ext::Candidate) once
 //! for each attempt, [`Trail`](crate::ext::Trail) twice for each request. The last answer that was one to move on from is
 //! held, with its connection, until a better one is there; never more than one.
@@ -93,9 +93,11 @@ mod body;
 mod future;
 mod layer;
 mod model;
+mod object;
 mod routes;
 mod run;
 mod service;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -104,6 +106,7 @@ pub use self::{
     future::RouteFuture,
     layer::RouteLayer,
     model::{ModelError, ModelField},
-    routes::{Resolve, Resolved, Route, Routes, Target, model_not_found},
+    routes::{Resolve, Resolved, Route, Routes, model_not_found},
     service::Router,
+    target::Target,
 };

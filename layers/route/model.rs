@@ -1,9 +1,9 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
 use http::StatusCode;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, Visitor};
 
+use super::object::read_object;
 use crate::body::ErrorAnswer;
 
 /// The `model` of a JSON request body: its text, and where its value stands.
@@ -36,20 +36,22 @@ impl<'a> ModelField<'a> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(ModelError::Empty);
         }
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let fields = json.deserialize_any(Fields).and_then(|fields| json.end().map(|()| fields));
-        let fields = fields.map_err(|error| match error.classify() {
+        let mut found = Found::Nothing;
+        let read = read_object(
+            body,
+            |key| (key == b"model").then_some(()),
+            |(), span| found = if matches!(found, Found::Nothing) { Found::One(span) } else { Found::Twice },
+        );
+        read.map_err(|error| match error.classify() {
             serde_json::error::Category::Data => ModelError::NotAnObject,
             _ => ModelError::NotJson { line: error.line(), column: error.column() },
         })?;
-        match fields {
+        match found {
             Found::Nothing => Err(ModelError::Missing),
             Found::Twice => Err(ModelError::Twice),
-            Found::One(raw) => {
-                let name = serde_json::from_str::<Text<'a>>(raw.get()).map_err(|_| ModelError::NotAString)?.0;
-                // `raw` borrows from `body`, so the difference of the addresses is its place there.
-                let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
-                Ok(Self { name, span: start..start + raw.get().len() })
+            Found::One(span) => {
+                let name = serde_json::from_slice::<Text<'a>>(&body[span.clone()]);
+                Ok(Self { name: name.map_err(|_| ModelError::NotAString)?.0, span })
             }
         }
     }
@@ -132,56 +134,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Whether a key is `model`. Keys are compared as bytes, escapes resolved: like any string, they may have halves of
-/// surrogate pairs in them, which no Rust string holds.
-struct IsModel(bool);
-
-impl<'de> Deserialize<'de> for IsModel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = IsModel;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_bytes<E>(self, key: &[u8]) -> Result<IsModel, E> {
-                Ok(IsModel(key == b"model"))
-            }
-        }
-        deserializer.deserialize_bytes(KeyVisitor)
-    }
-}
-
 /// What the top level holds under `model`.
-enum Found<'a> {
+enum Found {
     Nothing,
-    One(&'a RawValue),
+    One(Range<usize>),
     Twice,
-}
-
-struct Fields;
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::Nothing;
-        while let Some(IsModel(is_model)) = map.next_key()? {
-            if is_model {
-                let raw = map.next_value::<&'de RawValue>()?;
-                found = if matches!(found, Found::Nothing) { Found::One(raw) } else { Found::Twice };
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[cfg(test)]

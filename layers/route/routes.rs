@@ -1,12 +1,10 @@
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, StatusCode};
 
-use super::ModelField;
+use super::{ModelField, Target};
 use crate::{
     body::{ErrorAnswer, ReplayBody},
-    condition::{Condition, OnUnknown},
     ext::{Commit, FailureStatuses},
 };
 
@@ -34,44 +32,9 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
 pub struct Resolved {
     /// The candidates and the rules for them.
     pub route: Arc<Route>,
-    /// Where the value of `model` stands in the body, quotes included; each candidate's own model replaces it; a span
-    /// that is not within the body panics. `None` leaves the body as it is.
+    /// Where the value of `model` stands in the body, quotes included; each candidate's own model replaces it, and its
+    /// parameters are put in; a span that is not within the body panics. `None` leaves the body as it is.
     pub model: Option<Range<usize>>,
-}
-
-/// One candidate of a [`Route`].
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub(super) provider: Arc<str>,
-    pub(super) model: Arc<str>,
-    /// The model as a JSON string, ready to be spliced in.
-    pub(super) model_json: Bytes,
-    pub(super) condition: Option<Arc<Condition>>,
-    pub(super) on_unknown: OnUnknown,
-}
-
-impl Target {
-    /// A provider, and the model to ask it for.
-    pub fn new(provider: impl Into<Arc<str>>, model: impl Into<Arc<str>>) -> Self {
-        let model = model.into();
-        let model_json = serde_json::to_vec(&*model).expect("a string always serializes").into();
-        Self { provider: provider.into(), model, model_json, condition: None, on_unknown: OnUnknown::default() }
-    }
-
-    /// Makes the candidate eligible only while `condition` holds. The condition layer in front of the provider
-    /// evaluates it.
-    #[must_use]
-    pub fn condition(mut self, condition: Condition) -> Self {
-        self.condition = Some(Arc::new(condition));
-        self
-    }
-
-    /// What it means for the condition that no quota could be had.
-    #[must_use]
-    pub fn on_unknown(mut self, on_unknown: OnUnknown) -> Self {
-        self.on_unknown = on_unknown;
-        self
-    }
 }
 
 /// A named, ordered list of candidates, and the rules for trying them.
@@ -148,9 +111,9 @@ impl Route {
         &self.name
     }
 
-    /// Each candidate's provider and model, in order.
-    pub fn candidates(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.candidates.iter().map(|target| (&*target.provider, &*target.model))
+    /// The candidates, in order.
+    pub fn candidates(&self) -> &[Target] {
+        &self.candidates
     }
 }
 

@@ -95,7 +95,7 @@ impl<B> Run<B> {
             deadline: Some(self.deadline.into_std()),
         });
         let body = match &self.model {
-            Some(span) => self.body.splice(span.clone(), target.model_json.clone()),
+            Some(span) => target.edit(&self.body, span),
             None => self.body.clone(),
         };
         if let Entry::Occupied(mut length) = parts.headers.entry(header::CONTENT_LENGTH) {

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Resolve, RouteBody, RouteFuture};
+use super::{Resolve, Resolved, RouteBody, RouteFuture};
 use crate::{
     body::{AnswerBody, ReplayBody},
     ext::ClassifyFailure,
@@ -29,6 +29,17 @@ impl<S, R, C> Router<S, R, C> {
     }
 
     inner_service_accessors!();
+}
+
+impl<S, R, C> Router<S, R, C>
+where
+    S: Service<Request<ReplayBody>> + Clone,
+    C: Clone,
+{
+    /// Sends a request along a route that was found without the resolver.
+    pub fn send<B>(&self, request: Request<ReplayBody>, resolved: Resolved) -> RouteFuture<S, C, B> {
+        RouteFuture::new(self.inner.clone(), self.classify.clone(), request, resolved)
+    }
 }
 
 impl<S: Clone, R, C: Clone> Clone for Router<S, R, C> {
@@ -57,7 +68,7 @@ where
 
     fn call(&mut self, request: Request<ReplayBody>) -> RouteFuture<S, C, B> {
         match self.resolver.resolve(&request) {
-            Ok(resolved) => RouteFuture::new(self.inner.clone(), self.classify.clone(), request, resolved),
+            Ok(resolved) => self.send(request, resolved),
             Err(answer) => RouteFuture::refused(answer),
         }
     }
