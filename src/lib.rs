@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod login;
 mod near;
 pub mod provider;
+pub mod selector;
 pub mod server;
 
 pub use self::{config::Config, gateway::Gateway};
