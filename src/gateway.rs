@@ -14,6 +14,7 @@ mod quota;
 mod report;
 mod request_id;
 mod resolver;
+mod select;
 
 use std::{
     convert::Infallible,
@@ -34,7 +35,7 @@ use pointsman_layers::{
     error_count::ErrorCounts,
     oauth::CredentialFile,
     quota::QuotaCache,
-    route::{RouteBody, RouteLayer, Router},
+    route::{RouteBody, RouteLayer},
 };
 use tower::ServiceBuilder;
 use tower_http::{
@@ -56,6 +57,7 @@ use self::{
     report::{PanicAnswer, Report, ReportLayer},
     request_id::{RequestIdLayer, RequestSpan, SetRequestId},
     resolver::Resolver,
+    select::{Select, SelectLayer},
 };
 use crate::{config::Config, provider::ClassifyProviderError};
 
@@ -64,9 +66,9 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// What a request is answered with, from the collected body inward.
 type CoreBody = AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>;
 
-type Routed = Collect<Report<Router<Providers, Resolver, ClassifyProviderError>>>;
+type Selected = Collect<Report<Select>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
-type Guarded = Checked<Checked<Checked<Routed, Api>, ClientKeys>, Health>;
+type Guarded = Checked<Checked<Checked<Selected, Api>, ClientKeys>, Health>;
 type Caught = CatchPanic<Guarded, PanicAnswer>;
 type Traced = Trace<Caught, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
 type TracedBody = tower_http::trace::ResponseBody<
@@ -192,8 +194,10 @@ fn build(config: &Config, health: health::Status, providers: Providers) -> Stack
         .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
         // Tells the client and the log what the route did.
         .layer(ReportLayer)
+        // Reads the model string: which route, with which parameters.
+        .layer(SelectLayer::new(Arc::new(Resolver::new(config))))
         // Candidates in order; the first that works.
-        .layer(RouteLayer::new(Resolver::new(config)).classify(ClassifyProviderError))
+        .layer(RouteLayer::new(()).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.
         .service(providers)
 }

@@ -109,9 +109,7 @@ async fn bodies_of_endless_depth_do_not_matter() {
 async fn unknown_models_are_not_found_and_near_ones_are_named() {
     let upstream = Upstream::script([]);
     let gateway = gateway(&upstream, "");
-    for (model, near) in
-        [("my-gpt5", Some("`my-gpt4`")), ("M", None), ("zzz", None), ("", None), ("smal", Some("`small`"))]
-    {
+    for (model, near) in [("my-gpt5", Some("`my-gpt4`")), ("M", None), ("zzz", None), ("smal", Some("`small`"))] {
         let error = is_error(&gateway.chat(model).await, 404, "model_not_found");
         assert_eq!((&error["type"], &error["param"]), (&json!("invalid_request_error"), &json!("model")));
         let message = error["message"].as_str().expect("a text");
@@ -127,8 +125,13 @@ async fn unknown_models_are_not_found_and_near_ones_are_named() {
 async fn odd_models_are_shown_safely() {
     let upstream = Upstream::script([]);
     let gateway = gateway(&upstream, "");
-    for model in ["\u{0}\u{1b}[31m", "a\r\nset-cookie: x", "\"}, \"", &"é".repeat(400)] {
-        let error = is_error(&gateway.chat(model).await, 404, "model_not_found");
+    for (model, status, code) in [
+        ("\u{0}\u{1b}[31m", 400, "invalid_model_selector"),
+        ("a\r\nset-cookie: x", 400, "invalid_model_selector"),
+        ("\"}, \"", 404, "model_not_found"),
+        (&"é".repeat(400), 404, "model_not_found"),
+    ] {
+        let error = is_error(&gateway.chat(model).await, status, code);
         assert!(error["message"].as_str().is_some_and(|message| message.len() < 1024));
     }
 }

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{Resolve, Resolved, RouteBody, RouteFuture};
 use crate::{
-    body::{AnswerBody, ReplayBody},
+    body::{AnswerBody, ErrorAnswer, ReplayBody},
     ext::ClassifyFailure,
 };
 
@@ -36,9 +36,16 @@ where
     S: Service<Request<ReplayBody>> + Clone,
     C: Clone,
 {
-    /// Sends a request along a route that was found without the resolver.
-    pub fn send<B>(&self, request: Request<ReplayBody>, resolved: Resolved) -> RouteFuture<S, C, B> {
-        RouteFuture::new(self.inner.clone(), self.classify.clone(), request, resolved)
+    /// Sends a request along a route that was found, or refused, without asking the resolver.
+    pub fn send<B>(
+        &self,
+        request: Request<ReplayBody>,
+        resolved: Result<Resolved, ErrorAnswer>,
+    ) -> RouteFuture<S, C, B> {
+        match resolved {
+            Ok(resolved) => RouteFuture::new(self.inner.clone(), self.classify.clone(), request, resolved),
+            Err(answer) => RouteFuture::refused(answer),
+        }
     }
 }
 
@@ -67,9 +74,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReplayBody>) -> RouteFuture<S, C, B> {
-        match self.resolver.resolve(&request) {
-            Ok(resolved) => self.send(request, resolved),
-            Err(answer) => RouteFuture::refused(answer),
-        }
+        let resolved = self.resolver.resolve(&request);
+        self.send(request, resolved)
     }
 }

@@ -1,9 +1,10 @@
 use std::{cell::RefCell, path::Path};
 
 use super::{
-    Backend, Config, Diagnostics, Environment, GateSource, ProcessEnvironment, Raw, Server,
+    Backend, Config, Diagnostics, Environment, GateSource, ModelAlias, ProcessEnvironment, Raw, Server,
     check::check,
     decode::{Context, Cursor},
+    default_backend,
     fields::Fields,
     instances::{self, Instance},
     node::Value,
@@ -152,17 +153,15 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
     let mut backends = Backends::new(configured);
     let routes = fields.optional("models", |models| decode_routes(models, &mut backends)).unwrap_or_default();
     let default_backend = default_backend.and_then(|default| {
-        let name = default.name()?;
         let routes: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
-        backends.resolve(default, &name, &routes)
+        default_backend::decode(default, &mut backends, &routes)
     });
-    if let Some(aliases) = fields.optional("model_aliases", Cursor::json) {
-        other.0.insert("model_aliases".into(), aliases);
-    }
+    let model_aliases =
+        fields.optional("model_aliases", |aliases| aliases.list(ModelAlias::decode)).unwrap_or_default();
     fields.finish();
     let backends = backends.into_list();
     if routes.is_empty() && backends.is_empty() && at.context.findings.borrow().is_empty() {
         at.report(at.warning("nothing is configured: there are neither routes nor backends"));
     }
-    Some(Config { source: None, server, backends, routes, default_backend, force_model: None, other })
+    Some(Config { source: None, server, backends, routes, default_backend, force_model: None, model_aliases, other })
 }

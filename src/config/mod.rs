@@ -53,9 +53,11 @@
 //! In every string, `${VAR}`, `${VAR:-default}` and `${file:/path}` stand for a variable of the environment or the
 //! content of a file, and `$${` for a plain `${`.
 
+mod alias;
 mod backend;
 mod check;
 mod decode;
+mod default_backend;
 mod diagnostic;
 mod discover;
 mod doubts;
@@ -82,7 +84,9 @@ mod source;
 
 use std::path::PathBuf;
 
+pub(crate) use self::resolve::find_backend;
 pub use self::{
+    alias::ModelAlias,
     backend::Backend,
     diagnostic::{Diagnostic, Diagnostics, Severity},
     discover::NotFound,
@@ -114,11 +118,14 @@ pub struct Config {
     pub backends: Vec<Backend>,
     /// The routes, in order.
     pub routes: Vec<Route>,
-    /// The name of the backend for whatever no route takes.
+    /// Where whatever no route takes goes: a backend, or a [selector](crate::selector) of several.
     pub default_backend: Option<String>,
-    /// The model that is asked for whatever a request says. No key of a file sets it, only the command line.
+    /// The [model string](crate::selector) that is asked for whatever a request says. No key of a file sets it, only the
+    /// command line.
     pub force_model: Option<String>,
-    /// Keys that belong to other parts, as written: `model_aliases`, and the scalars under `backends`.
+    /// Other spellings of model strings, in order: the first that fits counts.
+    pub model_aliases: Vec<ModelAlias>,
+    /// Keys that belong to other parts, as written: the scalars under `backends`.
     pub other: Raw,
 }
 
@@ -130,6 +137,6 @@ impl Config {
 
     /// The backend of this name. The aliases of a preset lead to it as well.
     pub fn backend(&self, name: &str) -> Option<&Backend> {
-        resolve::position(&self.backends, name).map(|index| &self.backends[index])
+        find_backend(&self.backends, name)
     }
 }

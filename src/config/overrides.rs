@@ -3,17 +3,18 @@ use std::{cell::RefCell, path::Path};
 use super::{
     Backend, Config, Environment, Severity,
     decode::{Context, Cursor},
+    default_backend,
     node::{Node, Value},
     resolve,
 };
-use crate::{near::near, provider::presets};
+use crate::{near::near, provider::presets, selector::Selector};
 
 /// What the environment and the command line say of the choice of models; it goes before the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The backend for whatever no route takes: a configured one, or a preset.
+    /// The backend for whatever no route takes: a configured one, a preset, or a selector of several.
     pub default_backend: Option<String>,
-    /// The model that is asked for whatever a request says.
+    /// The model string that is asked for whatever a request says.
     pub force_model: Option<String>,
 }
 
@@ -22,12 +23,24 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The name of a backend that is neither configured nor a preset, with the names that are near it.
+    /// The name of a backend that is neither configured nor a preset, with the names that are near it; what is wrong with
+    /// a model string.
     pub fn apply(&mut self, overrides: Overrides, environment: &dyn Environment) -> Result<(), String> {
-        if let Some(name) = overrides.default_backend {
-            self.default_backend = Some(self.backend_or_preset(&name, environment)?);
+        if let Some(text) = overrides.default_backend {
+            let mut unknown = None;
+            let resolved = default_backend::resolved(&text, |name| {
+                self.backend_or_preset(name, environment).map_err(|error| unknown = Some(error)).ok()
+            });
+            let resolved = resolved.map_err(|error| format!("the default backend `{text}`: {}", error.message()))?;
+            match unknown {
+                Some(error) => return Err(error),
+                None => self.default_backend = resolved,
+            }
         }
-        self.force_model = overrides.force_model.or(self.force_model.take());
+        if let Some(text) = overrides.force_model {
+            Selector::parse(&text).map_err(|error| format!("the forced model `{text}`: {}", error.message()))?;
+            self.force_model = Some(text);
+        }
         Ok(())
     }
 

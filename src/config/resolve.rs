@@ -119,3 +119,8 @@ pub(super) fn warn_if_unavailable(at: Cursor<'_>, backend: &Backend) {
         _ => warning,
     });
 }
+
+/// The backend of exactly this name, else the one that goes by another name of the same preset.
+pub(crate) fn find_backend<'a>(backends: &'a [Backend], name: &str) -> Option<&'a Backend> {
+    position(backends, name).map(|index| &backends[index])
+}

@@ -1,56 +1,228 @@
-use std::sync::Arc;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use http::{Request, StatusCode};
 use pointsman_layers::{
     body::{ErrorAnswer, ReplayBody},
-    route::{ModelField, Resolve, Resolved, Route, Routes, model_not_found},
+    route::{ModelField, Resolved, Route, Target, model_not_found},
 };
 
 use super::models;
-use crate::config::{Backend, Config};
+use crate::{
+    config::{self, Backend, Config, ModelAlias},
+    near::near,
+    selector::{Choice, Leaf, Parameter, Selector},
+};
 
-/// Finds the route for a request's `model`: the forced one, a route, a model that a backend lists, the default backend.
+/// Finds out what a request's `model` asks for: the forced model or an alias of it first, then a route, a backend that is
+/// named, a model that a backend lists, the default backend.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    routes: Routes,
+    /// The configured routes and the models that backends list, ready for a request that names one.
+    routes: HashMap<String, Arc<Route>>,
+    /// The same as they are configured, for one that also sets parameters.
+    configured: HashMap<String, config::Route>,
+    /// The backend of each model that one lists.
+    listed: HashMap<String, String>,
+    /// Every name, in the order of the list of models.
+    names: Vec<String>,
+    backends: Vec<Backend>,
+    aliases: Vec<ModelAlias>,
     force_model: Option<String>,
-    default: Option<Default>,
+    /// A selector of backends.
+    default: Option<String>,
 }
 
-/// Where a model goes that nothing else takes.
+/// What a request asks for.
 #[derive(Debug)]
-struct Default {
-    backend: Backend,
-    /// The answer of a backend whose gate is closed.
-    disabled: Option<ErrorAnswer>,
+pub(super) enum Selection {
+    /// One route.
+    Route(Resolved),
+    /// A model that thinks and one that answers.
+    Hybrid(Hybrid),
+}
+
+/// The two sides of a hybrid.
+#[derive(Debug)]
+pub(super) struct Hybrid {
+    pub(super) reasoning: Arc<Route>,
+    pub(super) execution: Arc<Route>,
 }
 
 impl Resolver {
     pub(super) fn new(config: &Config) -> Self {
-        let default = config.default_backend.as_deref().and_then(|name| config.backend(name)).map(|backend| {
-            let gate = backend.gate.as_ref().filter(|gate| !gate.is_open());
-            let disabled = gate
-                .map(|gate| ErrorAnswer::new(StatusCode::FORBIDDEN, "backend_disabled", gate.reason(&backend.name)));
-            Default { backend: backend.clone(), disabled }
-        });
-        Self { routes: models::routes(config), force_model: config.force_model.clone(), default }
+        let mut resolver = Self {
+            routes: HashMap::new(),
+            configured: config.routes.iter().map(|route| (route.name.clone(), route.clone())).collect(),
+            listed: HashMap::new(),
+            names: Vec::new(),
+            backends: config.backends.clone(),
+            aliases: config.model_aliases.clone(),
+            force_model: config.force_model.clone(),
+            default: config.default_backend.clone(),
+        };
+        for route in &config.routes {
+            resolver.routes.insert(route.name.clone(), Arc::new(resolver.configured_route(route, &[])));
+        }
+        for (model, owner) in models::named(config) {
+            resolver.names.push(model.to_owned());
+            let Some(backend) = resolver.backend(owner) else { continue };
+            let leaf = Leaf { target: model, parameters: Vec::new(), weight: 1, at: 0 };
+            // A backend that is named goes before one that lists the model.
+            if leaf.split().is_none_or(|(name, _)| resolver.backend(name).is_none()) {
+                let route = Route::new(model).candidate(models::target(backend, model, &[]));
+                resolver.routes.insert(model.to_owned(), Arc::new(route));
+            }
+            resolver.listed.insert(model.to_owned(), owner.to_owned());
+        }
+        resolver
     }
 
-    fn route(&self, model: &str) -> Result<Arc<Route>, ErrorAnswer> {
-        match (self.routes.get(model), &self.default) {
-            (Some(route), _) => Ok(Arc::clone(route)),
-            (None, Some(Default { disabled: Some(answer), .. })) => Err(answer.clone()),
-            (None, Some(default)) => Ok(models::direct(&default.backend, model)),
-            (None, None) => Err(model_not_found(model, self.routes.names())),
+    /// What a request with this body asks for.
+    pub(super) fn select(&self, request: &Request<ReplayBody>) -> Result<Selection, ErrorAnswer> {
+        let body = request.body().to_bytes();
+        let field = ModelField::find(&body)?;
+        let text = self.asked_for(&field.name);
+        let resolved = |route| Selection::Route(Resolved { route, model: Some(field.span.clone()) });
+        // What most requests ask for is known as it is.
+        if let Some(route) = self.routes.get(&*text) {
+            return Ok(resolved(Arc::clone(route)));
         }
+        Ok(match Selector::parse(&text)? {
+            Selector::Choice(choice) => resolved(self.choice(&choice)?),
+            Selector::Hybrid { reasoning, execution } => {
+                Selection::Hybrid(Hybrid { reasoning: self.choice(&reasoning)?, execution: self.choice(&execution)? })
+            }
+        })
+    }
+
+    /// The model string that counts instead of the one in the body.
+    fn asked_for<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
+        match &self.force_model {
+            Some(forced) => forced.into(),
+            None => self.aliases.iter().find_map(|alias| alias.replace(model)).map_or(model.into(), Cow::Owned),
+        }
+    }
+
+    /// The route through the leaves of a choice.
+    fn choice(&self, choice: &Choice<'_>) -> Result<Arc<Route>, ErrorAnswer> {
+        if let [leaf] = &choice.leaves[..] {
+            return self.leaf(leaf);
+        }
+        let mut route = Route::new(choice.to_string());
+        for leaf in choice.in_order(&mut fastrand::Rng::new()) {
+            // A closed gate is one more candidate to be skipped here.
+            let targets = self.targets(leaf)?;
+            route = targets.into_iter().fold(route, Route::candidate);
+        }
+        Ok(Arc::new(route))
+    }
+
+    /// The route of a single leaf, with the rules of the route that it names.
+    fn leaf(&self, leaf: &Leaf<'_>) -> Result<Arc<Route>, ErrorAnswer> {
+        if let Some(configured) = self.configured.get(leaf.target) {
+            return Ok(match self.routes.get(leaf.target).filter(|_| leaf.parameters.is_empty()) {
+                Some(route) => Arc::clone(route),
+                None => Arc::new(self.configured_route(configured, &leaf.parameters)),
+            });
+        }
+        let targets = self.targets(leaf)?;
+        self.refuse_if_disabled(&targets)?;
+        Ok(Arc::new(targets.into_iter().fold(Route::new(leaf.target), Route::candidate)))
+    }
+
+    /// Where a leaf leads.
+    fn targets(&self, leaf: &Leaf<'_>) -> Result<Vec<Target>, ErrorAnswer> {
+        if let Some(route) = self.configured.get(leaf.target) {
+            return Ok(route.candidates.iter().map(|candidate| self.candidate(candidate, &leaf.parameters)).collect());
+        }
+        if let Some((name, model)) = leaf.split() {
+            if let Some(backend) = self.backend(name) {
+                if model.is_empty() {
+                    let message = format!("`{}` names no model behind the backend", leaf.target);
+                    return Err(invalid(message));
+                }
+                return Ok(vec![models::target(backend, model, &leaf.parameters)]);
+            }
+            self.refuse_unknown_instance(name)?;
+        }
+        if let Some(backend) = self.listed.get(leaf.target).and_then(|owner| self.backend(owner)) {
+            return Ok(vec![models::target(backend, leaf.target, &leaf.parameters)]);
+        }
+        match &self.default {
+            Some(default) => self.by_default(default, leaf),
+            None => Err(model_not_found(leaf.target, self.names.iter().map(String::as_str))),
+        }
+    }
+
+    /// The default backends, for a model that nothing else takes.
+    fn by_default(&self, default: &str, leaf: &Leaf<'_>) -> Result<Vec<Target>, ErrorAnswer> {
+        // It was checked when the configuration was read.
+        let Selector::Choice(choice) = Selector::parse(default)? else { return Ok(Vec::new()) };
+        let targets = choice.in_order(&mut fastrand::Rng::new()).into_iter().filter_map(|default| {
+            let (name, model) = default.split().unwrap_or((default.target, leaf.target));
+            // What the client says of a parameter goes before what the default says.
+            let said = |parameter: &&Parameter| leaf.parameters.iter().all(|other| other.name != parameter.name);
+            let parameters: Vec<_> =
+                leaf.parameters.iter().chain(default.parameters.iter().filter(said)).cloned().collect();
+            Some(models::target(self.backend(name)?, model, &parameters))
+        });
+        Ok(targets.collect())
+    }
+
+    fn backend(&self, name: &str) -> Option<&Backend> {
+        config::find_backend(&self.backends, name)
+    }
+
+    /// `openai.work:gpt-4o` means an instance, so with no such instance it is not a model of another backend.
+    fn refuse_unknown_instance(&self, name: &str) -> Result<(), ErrorAnswer> {
+        let Some((family, _)) = name.split_once('.') else { return Ok(()) };
+        let instances = || self.backends.iter().map(|backend| backend.name.as_str());
+        if !instances().any(|other| other.split('.').next() == Some(family)) {
+            return Ok(());
+        }
+        let meant: Vec<_> = near(name, instances()).into_iter().map(|name| format!("`{name}`")).collect();
+        let hint = if meant.is_empty() { String::new() } else { format!("; did you mean {}", meant.join(" or ")) };
+        Err(invalid(format!("`{family}` has no instance `{name}`{hint}")))
+    }
+
+    /// A backend that is switched off says so itself when nobody else could answer.
+    fn refuse_if_disabled(&self, targets: &[Target]) -> Result<(), ErrorAnswer> {
+        let [target] = targets else { return Ok(()) };
+        let Some(backend) = self.backend(target.provider()) else { return Ok(()) };
+        match backend.gate.as_ref().filter(|gate| !gate.is_open()) {
+            Some(gate) => Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "backend_disabled", gate.reason(&backend.name))),
+            None => Ok(()),
+        }
+    }
+
+    fn candidate(&self, candidate: &config::Candidate, parameters: &[Parameter]) -> Target {
+        let target = match self.backend(&candidate.backend) {
+            Some(backend) => models::target(backend, &candidate.model, parameters),
+            None => Target::new(candidate.backend.as_str(), candidate.model.as_str()),
+        };
+        let target = target.on_unknown(candidate.on_unknown);
+        match &candidate.condition {
+            Some(condition) => target.condition(condition.clone()),
+            None => target,
+        }
+    }
+
+    fn configured_route(&self, route: &config::Route, parameters: &[Parameter]) -> Route {
+        let mut built = Route::new(route.name.as_str())
+            .commit(route.commit)
+            .total_timeout(route.total_timeout)
+            .fallback_on_ambiguous(route.fallback_on_ambiguous);
+        if let Some(attempts) = route.max_attempts {
+            built = built.max_attempts(attempts);
+        }
+        if let Some(statuses) = &route.fallback_on {
+            built =
+                built.fallback_on(statuses.iter().filter_map(|status| StatusCode::from_u16(*status).ok()).collect());
+        }
+        route.candidates.iter().map(|candidate| self.candidate(candidate, parameters)).fold(built, Route::candidate)
     }
 }
 
-impl Resolve for Resolver {
-    fn resolve(&self, request: &Request<ReplayBody>) -> Result<Resolved, ErrorAnswer> {
-        let body = request.body().to_bytes();
-        let model = ModelField::find(&body)?;
-        let route = self.route(self.force_model.as_deref().unwrap_or(&model.name))?;
-        Ok(Resolved { route, model: Some(model.span) })
-    }
+fn invalid(message: String) -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::BAD_REQUEST, "invalid_model_selector", message).param("model")
 }

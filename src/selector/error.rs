@@ -14,7 +14,7 @@ pub struct SelectorError {
 }
 
 impl SelectorError {
-    pub(super) fn new(text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
         let character = text[..span.start].chars().count() + 1;
         Self { message: message.into(), span, character, is_parameter: false }
     }
