@@ -7,6 +7,7 @@
 mod api;
 mod client_keys;
 pub(crate) mod credentials;
+mod explain;
 mod health;
 mod models;
 mod providers;
@@ -31,7 +32,7 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use pointsman_layers::{
-    body::{AnswerBody, Collect, CollectLayer},
+    body::{AnswerBody, Collect, CollectLayer, ErrorAnswer},
     error_count::ErrorCounts,
     oauth::CredentialFile,
     quota::QuotaCache,
@@ -51,6 +52,7 @@ use tower_service::Service;
 use self::{
     api::Api,
     client_keys::ClientKeys,
+    explain::Explainer,
     health::Health,
     models::Models,
     providers::{ProviderAnswer, Providers},
@@ -60,6 +62,8 @@ use self::{
     select::{Select, SelectLayer},
 };
 use crate::{config::Config, provider::ClassifyProviderError};
+
+pub use self::explain::{CandidateExplanation, Explanation, ParameterExplanation};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -113,6 +117,7 @@ pub struct Gateway {
     stack: Stack,
     state: Arc<State>,
     health: health::Status,
+    explainer: Explainer,
 }
 
 /// What the gateway remembers between requests, by the name of a backend.
@@ -131,8 +136,19 @@ impl Gateway {
         // The innermost part comes first, for it tells which credential files there are.
         let providers = Providers::new(&config, &mut state);
         let health = health::Status::new(&config, &state.credentials);
-        let stack = build(&config, health.clone(), providers);
-        Self { stack, state: Arc::new(state), health }
+        let (state, resolver) = (Arc::new(state), Arc::new(Resolver::new(&config)));
+        let explainer = Explainer::new(Arc::clone(&resolver), Arc::clone(&state));
+        let stack = build(&config, health.clone(), explainer.clone(), resolver, providers);
+        Self { stack, state, health, explainer }
+    }
+
+    /// What a model string leads to, and what each gate on the way says now. Nothing is fetched or sent for it.
+    ///
+    /// # Errors
+    ///
+    /// What a client that asks for it would be told: what is wrong with the model string, or that there is no such model.
+    pub fn explain(&self, model: &str) -> Result<Explanation, ErrorAnswer> {
+        self.explainer.explain(model)
     }
 
     /// The errors counted for each backend.
@@ -159,7 +175,13 @@ impl Gateway {
 }
 
 /// The stack, in the order in which a request meets it.
-fn build(config: &Config, health: health::Status, providers: Providers) -> Stack {
+fn build(
+    config: &Config,
+    health: health::Status,
+    explainer: Explainer,
+    resolver: Arc<Resolver>,
+    providers: Providers,
+) -> Stack {
     let server = &config.server;
     let instance = instance_id();
     ServiceBuilder::new()
@@ -189,13 +211,13 @@ fn build(config: &Config, health: health::Status, providers: Providers) -> Stack
         // Before a byte of the body is read, so that strangers cost nothing.
         .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
         // Answers what needs no provider and refuses what leads nowhere, still without the body.
-        .layer(ValidateRequestHeaderLayer::custom(Api::new(Models::of(config), instance)))
+        .layer(ValidateRequestHeaderLayer::custom(Api::new(Models::of(config), explainer, instance)))
         // From here on the body is in memory and can be sent again.
         .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
         // Tells the client and the log what the route did.
         .layer(ReportLayer)
         // Reads the model string: which route, with which parameters.
-        .layer(SelectLayer::new(Arc::new(Resolver::new(config))))
+        .layer(SelectLayer::new(resolver))
         // Candidates in order; the first that works.
         .layer(RouteLayer::new(()).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.

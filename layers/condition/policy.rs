@@ -26,6 +26,19 @@ pub(super) enum Verdict {
 }
 
 impl OnUnknown {
+    /// Why a gate is closed, for whoever shows it; `None` if it is open.
+    pub fn why_closed(
+        self,
+        condition: &Condition,
+        reading: Option<&QuotaReading>,
+        error_count: u64,
+    ) -> Option<Arc<str>> {
+        match self.decide(condition, reading, error_count) {
+            Verdict::Open => None,
+            Verdict::Closed(reason) => Some(reason),
+        }
+    }
+
     /// Decides once the quota has been asked for; `None` if there was nothing to ask.
     pub(super) fn decide(self, condition: &Condition, reading: Option<&QuotaReading>, error_count: u64) -> Verdict {
         match (reading.and_then(QuotaReading::value), self) {

@@ -101,9 +101,9 @@ impl Target {
         &self.model
     }
 
-    /// What has to hold for it to be asked.
-    pub fn get_condition(&self) -> Option<&Condition> {
-        self.condition.as_deref()
+    /// What has to hold for it to be asked, and what it means that no quota could be had.
+    pub fn gate(&self) -> Option<(&Condition, OnUnknown)> {
+        self.condition.as_deref().map(|condition| (condition, self.on_unknown))
     }
 
     /// The name and value of each parameter, and whether it replaces what the client sends.

@@ -4,6 +4,7 @@ mod check;
 mod credentials;
 mod demo;
 mod eval;
+mod explain;
 mod log;
 mod login;
 mod logout;
@@ -40,6 +41,8 @@ enum Command {
     Check(check::Args),
     /// Evaluate a condition and show how its value comes about.
     Eval(eval::Args),
+    /// Show what a model string leads to, and what the gates on the way say.
+    Explain(explain::Args),
     /// Log in to a backend's provider, in a browser on this device or another one.
     Login(login::Args),
     /// Remove a backend's tokens from this machine.
@@ -97,6 +100,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => return eval::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => logout::run(&args),
         Command::Credentials(args) => credentials::run(&args),

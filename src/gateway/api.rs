@@ -11,10 +11,13 @@ use pointsman_layers::{
 };
 use tower_http::validate_request::ValidateRequest;
 
-use super::{CoreBody, models::Models};
+use super::{CoreBody, explain::Explainer, models::Models};
 
 /// Says which gateways a request has come through, so that a circle is noticed.
 const LOOP: HeaderName = HeaderName::from_static("x-pointsman-loop");
+
+/// Says what a model string leads to.
+const EXPLAIN: &str = "/v1/pointsman/explain";
 
 /// The paths of the API that take a `POST` alone.
 const POST_ONLY: [&str; 11] = [
@@ -35,12 +38,29 @@ const POST_ONLY: [&str; 11] = [
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     models: Arc<Models>,
+    explainer: Explainer,
     instance: HeaderValue,
 }
 
 impl Api {
-    pub(super) fn new(models: Models, instance: HeaderValue) -> Self {
-        Self { models: Arc::new(models), instance }
+    pub(super) fn new(models: Models, explainer: Explainer, instance: HeaderValue) -> Self {
+        Self { models: Arc::new(models), explainer, instance }
+    }
+
+    fn explain(&self, query: &str) -> Response<CoreBody> {
+        let explained = match asked_about(query) {
+            Some(model) => self.explainer.explain(&model),
+            None => {
+                let message = format!("which model? Ask for {EXPLAIN}?model=...");
+                Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, "missing_model", message).param("model"))
+            }
+        };
+        match explained {
+            Ok(explanation) => {
+                json(serde_json::to_vec(&explanation).expect("text and numbers always serialize").into())
+            }
+            Err(answer) => answer.into_response(),
+        }
     }
 
     fn model(&self, id: &str) -> Response<CoreBody> {
@@ -50,6 +70,11 @@ impl Api {
             None => model_not_found(&id, self.models.names()).into_response(),
         }
     }
+}
+
+/// The value of `model` in a query.
+fn asked_about(query: &str) -> Option<Cow<'_, str>> {
+    form_urlencoded::parse(query.as_bytes()).find_map(|(name, value)| (name == "model").then_some(value))
 }
 
 fn is_models(path: &str) -> bool {
@@ -108,12 +133,15 @@ impl<B> ValidateRequest<B> for Api {
         let path = &path[start..];
         match *request.method() {
             Method::GET | Method::HEAD if path == "/v1/models" => return Err(json(self.models.list())),
+            Method::GET | Method::HEAD if path == EXPLAIN => {
+                return Err(self.explain(request.uri().query().unwrap_or_default()));
+            }
             Method::GET | Method::HEAD => {
                 if let Some(id) = path.strip_prefix("/v1/models/") {
                     return Err(self.model(id));
                 }
             }
-            Method::POST if path.len() > "/v1/".len() && !is_models(path) => {
+            Method::POST if path.len() > "/v1/".len() && !is_models(path) && path != EXPLAIN => {
                 if request.headers().get_all(&LOOP).iter().any(|passed| passed == self.instance) {
                     let message = "the request came back to this gateway; a backend's base_url leads to it";
                     return Err(ErrorAnswer::new(StatusCode::LOOP_DETECTED, "loop_detected", message).into_response());
@@ -128,7 +156,7 @@ impl<B> ValidateRequest<B> for Api {
         }
         let allowed = match path {
             _ if POST_ONLY.contains(&path) => "POST",
-            _ if is_models(path) => "GET, HEAD",
+            _ if is_models(path) || path == EXPLAIN => "GET, HEAD",
             _ => return Err(unknown_path(request.method(), path)),
         };
         let message = format!("{path} does not take {}; it takes {allowed}", request.method());

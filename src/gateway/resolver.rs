@@ -35,9 +35,16 @@ pub(super) struct Resolver {
 /// What a request asks for.
 #[derive(Debug)]
 pub(super) enum Selection {
-    /// One route.
+    /// One route, and where the model stands in the body.
     Route(Resolved),
     /// A model that thinks and one that answers.
+    Hybrid(Hybrid),
+}
+
+/// What a model string means.
+#[derive(Debug)]
+pub(super) enum Meant {
+    Route(Arc<Route>),
     Hybrid(Hybrid),
 }
 
@@ -81,22 +88,28 @@ impl Resolver {
     pub(super) fn select(&self, request: &Request<ReplayBody>) -> Result<Selection, ErrorAnswer> {
         let body = request.body().to_bytes();
         let field = ModelField::find(&body)?;
-        let text = self.asked_for(&field.name);
-        let resolved = |route| Selection::Route(Resolved { route, model: Some(field.span.clone()) });
+        Ok(match self.resolve(&self.asked_for(&field.name))? {
+            Meant::Route(route) => Selection::Route(Resolved { route, model: Some(field.span) }),
+            Meant::Hybrid(hybrid) => Selection::Hybrid(hybrid),
+        })
+    }
+
+    /// What a model string means.
+    pub(super) fn resolve(&self, text: &str) -> Result<Meant, ErrorAnswer> {
         // What most requests ask for is known as it is.
-        if let Some(route) = self.routes.get(&*text) {
-            return Ok(resolved(Arc::clone(route)));
+        if let Some(route) = self.routes.get(text) {
+            return Ok(Meant::Route(Arc::clone(route)));
         }
-        Ok(match Selector::parse(&text)? {
-            Selector::Choice(choice) => resolved(self.choice(&choice)?),
+        Ok(match Selector::parse(text)? {
+            Selector::Choice(choice) => Meant::Route(self.choice(&choice)?),
             Selector::Hybrid { reasoning, execution } => {
-                Selection::Hybrid(Hybrid { reasoning: self.choice(&reasoning)?, execution: self.choice(&execution)? })
+                Meant::Hybrid(Hybrid { reasoning: self.choice(&reasoning)?, execution: self.choice(&execution)? })
             }
         })
     }
 
     /// The model string that counts instead of the one in the body.
-    fn asked_for<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
+    pub(super) fn asked_for<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
         match &self.force_model {
             Some(forced) => forced.into(),
             None => self.aliases.iter().find_map(|alias| alias.replace(model)).map_or(model.into(), Cow::Owned),
@@ -169,7 +182,7 @@ impl Resolver {
         Ok(targets.collect())
     }
 
-    fn backend(&self, name: &str) -> Option<&Backend> {
+    pub(super) fn backend(&self, name: &str) -> Option<&Backend> {
         config::find_backend(&self.backends, name)
     }
 
