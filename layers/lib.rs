@@ -39,3 +39,6 @@ pub mod quota;
 pub mod rate_limit_retry;
 #[cfg(feature = "route")]
 pub mod route;
+
+#[cfg(any(feature = "quota", feature = "rate-limit-retry"))]
+mod when;

@@ -13,7 +13,7 @@ use super::{layer::Rule, policy::Verdict};
 use crate::{
     body::{AnswerBody, ErrorAnswer},
     ext::GateClosed,
-    quota::QuotaRead,
+    quota::{HeaderReading, QuotaRead},
 };
 
 /// The response future of [`ConditionGate`](super::ConditionGate).
@@ -39,6 +39,7 @@ enum State<S, F, B> {
 struct Asking<S, B> {
     #[pin]
     read: QuotaRead,
+    headers: Option<HeaderReading>,
     rule: Rule,
     error_count: u64,
     /// What to do if it opens; taken then.
@@ -57,9 +58,16 @@ where
         Self { state: State::Closed(reason) }
     }
 
-    pub(super) fn asking(read: QuotaRead, rule: Rule, error_count: u64, service: S, request: Request<B>) -> Self {
+    pub(super) fn asking(
+        read: QuotaRead,
+        headers: Option<HeaderReading>,
+        rule: Rule,
+        error_count: u64,
+        service: S,
+        request: Request<B>,
+    ) -> Self {
         let call = Some((service, request));
-        Self { state: State::Asking(Box::pin(Asking { read, rule, error_count, call })) }
+        Self { state: State::Asking(Box::pin(Asking { read, headers, rule, error_count, call })) }
     }
 }
 
@@ -75,7 +83,8 @@ where
                 StateProj::Asking(asking) => {
                     let asking = asking.as_mut().project();
                     let reading = ready!(asking.read.poll(cx));
-                    match asking.rule.on_unknown.decide(&asking.rule.condition, Some(&reading), *asking.error_count) {
+                    let Rule { condition, on_unknown } = asking.rule;
+                    match on_unknown.decide(condition, Some(&reading), asking.headers.as_ref(), *asking.error_count) {
                         Verdict::Open => {
                             let (mut service, request) =
                                 asking.call.take().expect("taken once: the state changes right after");

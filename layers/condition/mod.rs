@@ -54,6 +54,9 @@
 //!
 //! - Variables: `error_count`; the fields of the quota, as in `quota.credits.remaining`; `balance`, which is
 //!   `quota.balance`. `get_quota.balance` is an old spelling of it.
+//! - `quota.headers.x-ratelimit-remaining-requests` is a header of the provider's answers, if the
+//!   [`QuotaCache`](crate::quota::QuotaCache::watch) watches it. Nothing is fetched for it. Before an answer has said it, or
+//!   when the time for which it was said is over, it is unknown.
 //! - A key that is no plain name stands in brackets, `quota.models["gpt-4.1"]`, in double quotes as JSON writes it or in
 //!   single quotes as it is. `quota.buckets[0]` is the first element of a list.
 //! - Values are `f64`. A missing field or a null is 0, a boolean 0 or 1, a string that is exactly a JSON number that

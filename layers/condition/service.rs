@@ -1,19 +1,14 @@
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use serde_json::Value;
 use tower_service::Service;
 
-use super::{
-    ConditionFuture,
-    layer::Rule,
-    policy::{Verdict, decide},
-};
+use super::{ConditionFuture, layer::Rule, policy::Verdict};
 use crate::{
     body::AnswerBody,
     error_count::ErrorCountHandle,
     ext::Candidate,
-    quota::{QuotaHandle, QuotaRead},
+    quota::{HeaderReading, QuotaHandle, QuotaRead},
 };
 
 /// The service of [`ConditionLayer`](super::ConditionLayer). See the [module docs](super).
@@ -27,7 +22,7 @@ pub struct ConditionGate<S> {
 enum First {
     Decided(Verdict),
     /// The quota has to be waited for.
-    Ask(QuotaRead, Rule, u64),
+    Ask(QuotaRead, Option<HeaderReading>, Rule, u64),
 }
 
 impl<S> ConditionGate<S> {
@@ -56,18 +51,22 @@ impl<S> ConditionGate<S> {
             },
         };
         let error_count = extensions.get::<ErrorCountHandle>().map_or(0, ErrorCountHandle::count);
-        match condition.evaluate_lazily(None, error_count) {
-            Ok(Some(true)) => return First::Decided(Verdict::Open),
-            Ok(None) => {}
-            // Comes to the same, with the reason.
-            Ok(Some(false)) | Err(_) => return First::Decided(decide(condition, &Value::Null, error_count)),
+        // Most are decided without the quota; what its headers say is not looked up for them.
+        if let Ok(Some(true)) = condition.evaluate_lazily(None, error_count) {
+            return First::Decided(Verdict::Open);
         }
         let Some(handle) = extensions.get::<QuotaHandle>() else {
-            return First::Decided(on_unknown.decide(condition, None, error_count));
+            return First::Decided(on_unknown.decide(condition, None, None, error_count));
         };
+        let headers = handle.headers();
+        if let Some(verdict) = on_unknown.decide_early(condition, headers.as_ref(), error_count) {
+            return First::Decided(verdict);
+        }
         match handle.cached() {
-            Some(reading) => First::Decided(on_unknown.decide(condition, Some(&reading), error_count)),
-            None => First::Ask(handle.read(), Rule { condition: condition.clone(), on_unknown }, error_count),
+            Some(reading) => {
+                First::Decided(on_unknown.decide(condition, Some(&reading), headers.as_ref(), error_count))
+            }
+            None => First::Ask(handle.read(), headers, Rule { condition: condition.clone(), on_unknown }, error_count),
         }
     }
 }
@@ -92,8 +91,8 @@ where
                 self.take_ready();
                 ConditionFuture::closed(reason)
             }
-            First::Ask(read, rule, error_count) => {
-                ConditionFuture::asking(read, rule, error_count, self.take_ready(), request)
+            First::Ask(read, headers, rule, error_count) => {
+                ConditionFuture::asking(read, headers, rule, error_count, self.take_ready(), request)
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     body::{AnswerBody, ErrorAnswer},
     error_count::{ErrorCountHandle, ErrorWindow},
     ext::{Candidate, GateClosed},
-    quota::{QuotaCache, QuotaError, QuotaHandle},
+    quota::{QuotaCache, QuotaError, QuotaHandle, QuotaLayer},
 };
 
 type Answer = Response<AnswerBody<String>>;
@@ -136,6 +136,75 @@ async fn what_becomes_of_an_unknown_quota_is_for_the_policy_to_say() {
     }
     let none = answer(layer("balance > 0").on_unknown(OnUnknown::Skip), request()).await;
     assert_eq!(reason(&none), Some("quota unknown: the provider has no quota source"));
+}
+
+/// A handle that watches two headers, one of which an answer has said; whoever fetches from it fails the test.
+async fn watched_quota(left: Option<u64>) -> QuotaHandle {
+    let quotas = QuotaCache::default();
+    quotas.insert("test", || async { panic!("the quota was fetched") });
+    let handle = quotas.watch("test", ["x-left", "x-never"].map(http::HeaderName::from_static));
+    let provider = service_fn(|_: Request<()>| {
+        let answer = left.into_iter().fold(Response::builder(), |answer, left| answer.header("x-left", left));
+        std::future::ready(answer.body(()))
+    });
+    QuotaLayer::new(handle.clone()).layer(provider).oneshot(Request::new(())).await.unwrap();
+    handle
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_headers_say_is_read_without_a_fetch() {
+    let few = "closed: quota.headers.x-left > 5 (quota.headers.x-left = 3)";
+    for (condition, left, policy, expected) in [
+        ("quota.headers.x-left > 5", Some(9), OnUnknown::Zero, None),
+        ("quota.headers.x-left > 5", Some(3), OnUnknown::Zero, Some(few)),
+        ("quota.headers.x-left > 5", Some(3), OnUnknown::Allow, Some(few)),
+        ("quota.headers[\"x-left\"] > 5", Some(3), OnUnknown::Skip, Some(few)),
+        // What was watched and not in the answer is missing, so it is 0.
+        ("quota.headers.x-never == 0", Some(9), OnUnknown::Skip, None),
+        ("quota.headers.x-left > 5 or balance > 0", Some(9), OnUnknown::Zero, None),
+        ("quota.headers.x-left < 5 or balance > 0", Some(3), OnUnknown::Zero, None),
+        ("quota.headers > 5", Some(9), OnUnknown::Allow, Some("quota.headers is an object, not a number")),
+        (
+            "quota.headers.x-left.y > 5",
+            Some(9),
+            OnUnknown::Allow,
+            Some("quota.headers.x-left is a number, not an object"),
+        ),
+        // No answer has said anything.
+        (
+            "quota.headers.x-left > 5",
+            None,
+            OnUnknown::Zero,
+            Some("closed: quota.headers.x-left > 5 (quota.headers.x-left = 0)"),
+        ),
+        ("quota.headers.x-left > 5", None, OnUnknown::Skip, Some("quota unknown: no answer has said it lately")),
+        ("quota.headers.x-left > 5", None, OnUnknown::Allow, None),
+        ("quota.headers.x-left > 5 and balance > 0", None, OnUnknown::Allow, None),
+        // False whatever the headers would say.
+        (
+            "quota.headers.x-left > 5 and error_count > 0",
+            None,
+            OnUnknown::Allow,
+            Some("closed: quota.headers.x-left > 5 and error_count > 0 (quota.headers.x-left = 0)"),
+        ),
+    ] {
+        let answer = answer(layer(condition).on_unknown(policy), with(request(), watched_quota(left).await)).await;
+        assert_eq!(reason(&answer), expected, "{condition} {left:?} {policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_and_a_fetched_quota_are_one() {
+    let quotas = QuotaCache::default();
+    quotas.insert("test", async || Ok::<_, QuotaError>(json!({ "balance": 1, "headers": { "x-left": 99 } })));
+    let ask = |condition: &str| answer(layer(condition), with(request(), quotas.handle("test").unwrap()));
+    // Where none are watched, it is a field as any other.
+    assert_eq!(reason(&ask("quota.headers.x-left == 99").await), None);
+    quotas.watch("test", [http::HeaderName::from_static("x-left")]);
+    assert_eq!(
+        reason(&ask("balance > 0 and quota.headers.x-left > 0").await),
+        Some("closed: balance > 0 and quota.headers.x-left > 0 (balance = 1, quota.headers.x-left = 0)")
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{QuotaHandle, QuotaOptions, QuotaRead, QuotaSource, entry::Entry};
+use http::HeaderName;
+
+use super::{QuotaHandle, QuotaOptions, QuotaRead, QuotaSource, entry::Entry, headers::Watch};
 
 /// The quotas of all backends, by name. A clone shares them.
 ///
@@ -42,14 +44,39 @@ impl QuotaCache {
 
     /// As [`insert`](Self::insert), with options for this source.
     pub fn insert_with(&self, name: &str, source: impl QuotaSource, options: QuotaOptions) -> QuotaHandle {
-        let handle = QuotaHandle::new(Arc::new(Entry::new(name, Box::new(source), options)));
-        self.update(|entries| {
-            entries.insert(name.into(), handle.clone());
-        });
-        handle
+        let source = Arc::new(Entry::new(name, Box::new(source), options));
+        self.put(name, |handle| handle.with_source(Arc::clone(&source)))
     }
 
-    /// Takes the source of `name` out, and what it said. Handles that are held elsewhere go on working.
+    /// Watches these headers of the answers of `name`, beside its source if it has one: they are the quota's `headers`.
+    /// See [`QuotaHandle::headers`]. Nothing is ever fetched for them.
+    ///
+    /// What they said is good until the reset that goes with it: `x-ratelimit-reset-requests` goes with
+    /// `x-ratelimit-remaining-requests`. That is an hour at the most, and a minute where nothing says when it is.
+    ///
+    /// ```
+    /// use http::{HeaderName, Request, Response};
+    /// use pointsman_layers::quota::{QuotaCache, QuotaLayer};
+    /// use serde_json::json;
+    /// use tower::{Layer as _, ServiceExt as _, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let left = HeaderName::from_static("x-ratelimit-remaining-requests");
+    /// let handle = QuotaCache::default().watch("groq", [left.clone()]);
+    /// let provider = service_fn(async |_: Request<()>| {
+    ///     Response::builder().header("x-ratelimit-remaining-requests", 14_370).body(())
+    /// });
+    /// QuotaLayer::new(handle.clone()).layer(provider).oneshot(Request::new(())).await.unwrap();
+    /// assert_eq!(handle.headers().unwrap().value(), Some(&json!({"x-ratelimit-remaining-requests": 14_370})));
+    /// # }
+    /// ```
+    pub fn watch(&self, name: &str, headers: impl IntoIterator<Item = HeaderName>) -> QuotaHandle {
+        let watch = Arc::new(Watch::new(headers));
+        self.put(name, |handle| handle.with_watch(Arc::clone(&watch)))
+    }
+
+    /// Takes the quota of `name` out, and what is known of it. Handles that are held elsewhere go on working.
     pub fn remove(&self, name: &str) {
         self.update(|entries| {
             entries.remove(name);
@@ -60,11 +87,11 @@ impl QuotaCache {
     pub fn get(&self, name: &str) -> QuotaRead {
         match self.handle(name) {
             Some(handle) => handle.read(),
-            None => QuotaRead::unknown("no quota source"),
+            None => QuotaRead::no_source(),
         }
     }
 
-    /// Reads the quota of `name`; `None` if it has no source.
+    /// Reads the quota of `name`; `None` if it has no source, and no headers are watched.
     pub fn handle(&self, name: &str) -> Option<QuotaHandle> {
         self.entries.load().get(name).cloned()
     }
@@ -86,6 +113,15 @@ impl QuotaCache {
     /// How long an answer is fresh, unless its source has options of its own.
     pub fn ttl(&self) -> Duration {
         self.defaults.ttl
+    }
+
+    /// Replaces the handle of `name`, which may be a new one.
+    fn put(&self, name: &str, with: impl Fn(QuotaHandle) -> QuotaHandle) -> QuotaHandle {
+        self.update(|entries| {
+            let handle = with(entries.remove(name).unwrap_or_default());
+            entries.insert(name.into(), handle);
+        });
+        self.handle(name).unwrap_or_else(|| with(QuotaHandle::default()))
     }
 
     fn update(&self, change: impl Fn(&mut HashMap<Box<str>, QuotaHandle>)) {

@@ -33,27 +33,26 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let result = ready!(this.future.poll(cx));
+        // A closed gate was decided by the quota; the backend said nothing.
         if let (Ok(response), Some(handle)) = (&result, this.handle)
-            && says_the_quota_changed(response)
+            && response.extensions().get::<GateClosed>().is_none()
         {
-            handle.invalidate();
+            handle.observe(response.headers(), says_the_quota_changed(response));
         }
         Poll::Ready(result)
     }
 }
 
 fn says_the_quota_changed<B>(response: &Response<B>) -> bool {
-    // A closed gate was decided by the quota; the backend said nothing.
-    response.extensions().get::<GateClosed>().is_none()
-        && (matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED)
-            || response.extensions().get::<RateLimited>().is_some())
+    matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED)
+        || response.extensions().get::<RateLimited>().is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{convert::Infallible, future::ready};
 
-    use http::Request;
+    use http::{HeaderName, Request};
     use serde_json::json;
     use tower::{Layer as _, ServiceExt as _, service_fn};
 
@@ -91,6 +90,25 @@ mod tests {
         }
         let recovered = answer(200).extension(RateLimited { retry_after: None }).body(()).unwrap();
         assert!(empties(recovered).await, "a 429 that a retry recovered from");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_are_taken_from_every_answer_of_the_backend() {
+        let handle = QuotaCache::default().watch("a", [HeaderName::from_static("x-left")]);
+        let service = QuotaLayer::new(handle.clone())
+            .layer(service_fn(|request: Request<Response<()>>| ready(Ok::<_, Infallible>(request.into_body()))));
+        let left = async |response: Response<()>| {
+            service.clone().oneshot(Request::new(response)).await.unwrap();
+            handle.headers().unwrap().value().map(|headers| headers["x-left"].clone())
+        };
+        let answer = |status: u16| Response::builder().status(status);
+        assert_eq!(left(answer(200).header("x-left", 5).body(()).unwrap()).await, Some(json!(5)));
+        assert_eq!(left(answer(500).header("x-left", 4).body(()).unwrap()).await, Some(json!(4)));
+        assert_eq!(left(answer(429).header("x-left", 0).body(()).unwrap()).await, Some(json!(0)));
+        assert_eq!(left(answer(200).body(()).unwrap()).await, Some(json!(0)));
+        let closed = answer(429).header("x-left", 9).extension(GateClosed::new("x")).body(()).unwrap();
+        assert_eq!(left(closed).await, Some(json!(0)));
+        assert_eq!(left(answer(429).body(()).unwrap()).await, None, "what was known is outdated");
     }
 
     #[tokio::test(start_paused = true)]

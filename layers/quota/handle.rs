@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
+use serde_json::Value;
 use tokio::{
     sync::oneshot,
     time::{Sleep, sleep},
@@ -13,16 +15,26 @@ use tokio::{
 use super::{
     QuotaReading,
     entry::{Entry, Joined, cut_off, no_answer_within},
+    headers::Watch,
 };
+
+const NO_SOURCE: &str = "no quota source";
 
 /// Reads the quota of one backend: a request extension, set by [`Quota`](super::Quota), and what
 /// [`QuotaCache::handle`](super::QuotaCache::handle) gives.
-#[derive(Clone, Debug)]
-pub struct QuotaHandle(Arc<Entry>);
+#[derive(Clone, Debug, Default)]
+pub struct QuotaHandle {
+    source: Option<Arc<Entry>>,
+    watch: Option<Arc<Watch>>,
+}
 
 impl QuotaHandle {
-    pub(super) fn new(entry: Arc<Entry>) -> Self {
-        Self(entry)
+    pub(super) fn with_source(self, source: Arc<Entry>) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    pub(super) fn with_watch(self, watch: Arc<Watch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// The quota if it can be had without waiting: a fresh answer, or a failure that is still remembered.
@@ -33,7 +45,10 @@ impl QuotaHandle {
     ///
     /// If a fetch has to be started and this is not called within a Tokio runtime.
     pub fn cached(&self) -> Option<QuotaReading> {
-        self.0.cached()
+        match &self.source {
+            Some(source) => source.cached(),
+            None => Some(QuotaReading::unknown(NO_SOURCE)),
+        }
     }
 
     /// The quota, fetched if need be.
@@ -45,23 +60,62 @@ impl QuotaHandle {
     ///
     /// The future panics if it has to wait and is not polled within a Tokio runtime.
     pub fn read(&self) -> QuotaRead {
-        QuotaRead(Read::Unpolled(self.clone()))
+        QuotaRead(self.source.clone().map_or(Read::NoSource, Read::Unpolled))
     }
 
-    /// Empties the entry: the next read fetches. An answer that is on its way is outdated, and nobody gets it.
+    /// What the headers of the last answer said, which is the quota's `headers`. `None` if no headers are watched.
+    pub fn headers(&self) -> Option<HeaderReading> {
+        Some(HeaderReading { fields: self.watch.as_ref()?.current() })
+    }
+
+    /// Empties the entry: the next read fetches. An answer that is on its way is outdated, and nobody gets it. What
+    /// headers said is forgotten.
     ///
     /// The last answer is kept for [`peek`](Self::peek), as a stale one.
     pub fn invalidate(&self) {
-        self.0.invalidate();
+        self.source.iter().for_each(|source| source.invalidate());
+        self.watch.iter().for_each(|watch| watch.forget());
     }
 
     /// What there is to show, the last known answer included however old it is. Never fetches.
     pub fn peek(&self) -> QuotaReading {
-        self.0.peek()
+        self.source.as_ref().map_or_else(|| QuotaReading::unknown(NO_SOURCE), |source| source.peek())
     }
 
     pub(super) fn clear(&self) {
-        self.0.clear();
+        self.source.iter().for_each(|source| source.clear());
+        self.watch.iter().for_each(|watch| watch.forget());
+    }
+
+    /// Takes in what an answer says. `changed` if that makes everything outdated that was known before.
+    pub(super) fn observe(&self, headers: &HeaderMap, changed: bool) {
+        if let (Some(source), true) = (&self.source, changed) {
+            source.invalidate();
+        }
+        if let Some(watch) = &self.watch
+            && !watch.observe(headers)
+            && changed
+        {
+            watch.forget();
+        }
+    }
+}
+
+/// What the headers of a backend's answers said.
+#[derive(Clone, Debug)]
+pub struct HeaderReading {
+    fields: Option<Arc<Value>>,
+}
+
+impl HeaderReading {
+    /// An object with a field for each header that was there, by its name in lower case. `None` if no answer has come,
+    /// or what it said is over.
+    ///
+    /// A number is a number, `true` and `false` are booleans. A time, which is what every header with `reset` in its name
+    /// says, is the number of seconds from the answer until then. A value of the form `ent=300&rem=12.5` is an object.
+    /// Anything else is a string.
+    pub fn value(&self) -> Option<&Value> {
+        self.fields.as_deref()
     }
 }
 
@@ -74,9 +128,9 @@ pub struct QuotaRead(Read);
 
 #[derive(Debug)]
 enum Read {
-    Unpolled(QuotaHandle),
+    Unpolled(Arc<Entry>),
     Waiting(Waiting),
-    Unknown(&'static str),
+    NoSource,
     Done,
 }
 
@@ -89,8 +143,8 @@ struct Waiting {
 }
 
 impl QuotaRead {
-    pub(super) fn unknown(reason: &'static str) -> Self {
-        Self(Read::Unknown(reason))
+    pub(super) fn no_source() -> Self {
+        Self(Read::NoSource)
     }
 }
 
@@ -101,12 +155,12 @@ impl Future for QuotaRead {
         let read = &mut self.0;
         loop {
             let reading = match read {
-                Read::Unpolled(handle) => match handle.cached() {
+                Read::Unpolled(source) => match source.cached() {
                     Some(reading) => reading,
-                    None => match handle.0.join() {
+                    None => match source.join() {
                         Joined::Answered(reading) => reading,
                         Joined::Waiting(answer) => {
-                            let limit = handle.0.options.timeout;
+                            let limit = source.options.timeout;
                             *read = Read::Waiting(Waiting { answer, limit, deadline: Box::pin(sleep(limit)) });
                             continue;
                         }
@@ -120,7 +174,7 @@ impl Future for QuotaRead {
                         QuotaReading::unknown(no_answer_within(waiting.limit).message())
                     }
                 },
-                Read::Unknown(reason) => QuotaReading::unknown(*reason),
+                Read::NoSource => QuotaReading::unknown(NO_SOURCE),
                 Read::Done => panic!("a future is not polled after it is ready"),
             };
             *read = Read::Done;

@@ -3,7 +3,8 @@
 //! A [`QuotaSource`] knows how to ask, a [`QuotaCache`] keeps the answers of all backends, and [`QuotaLayer`] puts the
 //! [`QuotaHandle`] of one backend on each request. Nothing is fetched until something below reads the handle. When a 429
 //! or a 402 comes back, or an answer marked [`RateLimited`](crate::ext::RateLimited), the entry is emptied, so that the
-//! next decision asks anew.
+//! next decision asks anew. Where providers say in the headers of each answer what is left,
+//! [`watch`](QuotaCache::watch) takes it from there, and nothing is fetched.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -39,7 +40,8 @@
 //! # Cost
 //!
 //! One allocation, for the extension on the request. Reading a fresh quota takes no lock and does not allocate. A fetch
-//! runs in a task of its own; however many wait for it, there is one at a time for each backend.
+//! runs in a task of its own; however many wait for it, there is one at a time for each backend. Watched headers take a
+//! look-up each in every answer, and a few allocations where they are there; without any, answers are not looked at.
 //!
 //! # Cancellation
 //!
@@ -49,6 +51,7 @@ mod cache;
 mod entry;
 mod future;
 mod handle;
+mod headers;
 mod http_source;
 mod layer;
 mod reading;
@@ -59,7 +62,7 @@ pub use self::{
     cache::QuotaCache,
     entry::{QuotaOptions, Refresh},
     future::QuotaFuture,
-    handle::{QuotaHandle, QuotaRead},
+    handle::{HeaderReading, QuotaHandle, QuotaRead},
     http_source::HttpQuota,
     layer::QuotaLayer,
     reading::{Freshness, QuotaReading},

@@ -1,11 +1,10 @@
 use std::fmt;
 
-use serde_json::Value;
-
 use super::{
     Condition, EvalError,
     program::{Operand, Test, run},
     tree::{NodeKind, Tree},
+    view::View,
 };
 
 /// How much of a condition, and how many of the values it saw, a reason shows.
@@ -74,7 +73,7 @@ pub struct Seen {
 }
 
 impl Explanation {
-    pub(super) fn new(condition: &Condition, quota: &Value, error_count: u64) -> Self {
+    pub(super) fn new(condition: &Condition, quota: View<'_>, error_count: u64) -> Self {
         // The tests that mattered, in order, as the run met them.
         let mut met: Vec<(&Test, PartOutcome)> = Vec::new();
         let outcome = run(condition.steps(), |test| {
@@ -167,7 +166,7 @@ impl Explanation {
 }
 
 /// The values of a test, as far as they are numbers.
-fn seen(test: &Test, quota: &Value, error_count: u64) -> Vec<Seen> {
+fn seen(test: &Test, quota: View<'_>, error_count: u64) -> Vec<Seen> {
     let mut seen: Vec<Seen> = Vec::new();
     for operand in test.operands() {
         let (value, missing) = match operand {

@@ -8,6 +8,7 @@ mod parser;
 mod path;
 mod program;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod properties;
@@ -18,6 +19,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
+pub(super) use self::view::{Headers, Known, Stop, Unknown, View};
 pub use self::{
     error::{EvalError, ParseError},
     explain::{Explanation, Part, PartOutcome, Seen},
@@ -87,7 +89,7 @@ impl Condition {
     ///
     /// If a value that matters is not a number, nor a boolean or a string that counts as one.
     pub fn evaluate(&self, quota: &Value, error_count: u64) -> Result<bool, EvalError> {
-        program::run(&self.steps, |test| test.evaluate(quota, error_count))
+        program::run(&self.steps, |test| test.evaluate(quota.into(), error_count))
     }
 
     /// As [`evaluate`](Self::evaluate), for a quota that may not have been fetched: `None` if the evaluation comes to a test
@@ -100,27 +102,30 @@ impl Condition {
     ///
     /// As [`evaluate`](Self::evaluate); never without a quota.
     pub fn evaluate_lazily(&self, quota: Option<&Value>, error_count: u64) -> Result<Option<bool>, EvalError> {
-        if let Some(quota) = quota {
-            return self.evaluate(quota, error_count).map(Some);
-        }
-        /// A run ends early, as with an error, where the quota is needed.
-        enum Stop {
-            NeedsQuota,
-            Failed(EvalError),
-        }
-        let outcome = program::run(&self.steps, |test| match test.reads_quota() {
-            true => Err(Stop::NeedsQuota),
-            false => test.evaluate(&Value::Null, error_count).map_err(Stop::Failed),
-        });
-        match outcome {
+        match self.evaluate_known(Known { fetched: quota, headers: Headers::Fetched }, error_count) {
             Ok(holds) => Ok(Some(holds)),
-            Err(Stop::NeedsQuota) => Ok(None),
+            Err(Stop::Needs(_)) => Ok(None),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
+    /// As [`evaluate`](Self::evaluate), up to a test for which something is not known.
+    pub(super) fn evaluate_known(&self, known: Known<'_>, error_count: u64) -> Result<bool, Stop> {
+        program::run(&self.steps, |test| known.evaluate(test, error_count))
+    }
+
+    /// Whether what is not known could be such that the condition holds.
+    pub(super) fn may_hold(&self, known: Known<'_>, error_count: u64) -> bool {
+        let (_, holds) = program::outcomes(&self.steps, |test| known.evaluate(test, error_count).ok());
+        holds
+    }
+
     /// Evaluates the condition and keeps what every part of it came to.
     pub fn explain(&self, quota: &Value, error_count: u64) -> Explanation {
+        self.explain_view(quota.into(), error_count)
+    }
+
+    pub(super) fn explain_view(&self, quota: View<'_>, error_count: u64) -> Explanation {
         Explanation::new(self, quota, error_count)
     }
 
@@ -162,7 +167,7 @@ impl Condition {
         counts.into_iter().any(|count| {
             let known = |test: &Test| match test.reads_quota() {
                 true => None,
-                false => test.evaluate(&Value::Null, count).ok(),
+                false => test.evaluate((&Value::Null).into(), count).ok(),
             };
             let may_go_either_way = program::outcomes(&self.steps, known) == (true, true);
             may_go_either_way && self.evaluate(&Value::Null, count) == Ok(true)

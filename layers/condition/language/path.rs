@@ -2,7 +2,7 @@ use std::{fmt::Write as _, ops::Range};
 
 use serde_json::{Number, Value};
 
-use super::EvalError;
+use super::{EvalError, view::View};
 
 /// A field of the quota that a condition names.
 #[derive(Clone, Debug)]
@@ -47,9 +47,9 @@ impl QuotaPath {
     }
 
     /// The number that the field counts as; `None` if it is missing.
-    pub(super) fn read(&self, quota: &Value) -> Result<Option<f64>, EvalError> {
-        let mut at = quota;
-        for (depth, segment) in self.segments.iter().enumerate() {
+    pub(super) fn read(&self, quota: View<'_>) -> Result<Option<f64>, EvalError> {
+        let (mut at, start) = quota.start(self);
+        for (depth, segment) in self.segments.iter().enumerate().skip(start) {
             let next = match (segment, at) {
                 (Segment::Key(key), Value::Object(fields)) => fields.get(&**key),
                 (Segment::Index(index), Value::Array(items)) => items.get(*index),

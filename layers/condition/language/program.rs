@@ -1,8 +1,6 @@
 use std::fmt;
 
-use serde_json::Value;
-
-use super::{EvalError, path::QuotaPath};
+use super::{EvalError, path::QuotaPath, view::View};
 
 /// A step of a compiled condition, which holds one truth value at a time.
 ///
@@ -105,7 +103,7 @@ impl Test {
         self.quota_paths().next().is_some()
     }
 
-    pub(super) fn evaluate(&self, quota: &Value, error_count: u64) -> Result<bool, EvalError> {
+    pub(super) fn evaluate(&self, quota: View<'_>, error_count: u64) -> Result<bool, EvalError> {
         let left = self.left.evaluate(quota, error_count)?;
         let Some((comparison, right)) = &self.right else { return Ok(left != 0.0) };
         let right = right.evaluate(quota, error_count)?;
@@ -121,7 +119,7 @@ impl Test {
 }
 
 impl Operand {
-    fn evaluate(&self, quota: &Value, error_count: u64) -> Result<f64, EvalError> {
+    fn evaluate(&self, quota: View<'_>, error_count: u64) -> Result<f64, EvalError> {
         match self {
             Self::Number(number) => Ok(*number),
             // Exact up to 2^53, which no counter reaches.
