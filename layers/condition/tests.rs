@@ -159,6 +159,7 @@ async fn what_headers_say_is_read_without_a_fetch() {
         ("quota.headers.x-left > 5", Some(3), OnUnknown::Zero, Some(few)),
         ("quota.headers.x-left > 5", Some(3), OnUnknown::Allow, Some(few)),
         ("quota.headers[\"x-left\"] > 5", Some(3), OnUnknown::Skip, Some(few)),
+        ("quota.headers.X-Left == 3", Some(3), OnUnknown::Skip, None),
         // What was watched and not in the answer is missing, so it is 0.
         ("quota.headers.x-never == 0", Some(9), OnUnknown::Skip, None),
         ("quota.headers.x-left > 5 or balance > 0", Some(9), OnUnknown::Zero, None),

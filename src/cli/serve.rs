@@ -113,8 +113,11 @@ async fn address(config: &Config) -> Result<SocketAddr, String> {
     if let (true, Some((name, gate))) = (is_public, gates.find(|(_, gate)| gate.is_open())) {
         return Err(format!(
             "error: `{host}` is open to other machines, and the backend `{name}` is for this machine alone\n  \
-             = help: listen on 127.0.0.1, or start without `--{}`",
-            gate.flag
+             = help: listen on 127.0.0.1, or {}",
+            match gate.flag() {
+                Some(flag) => format!("start without `--{flag}`"),
+                None => format!("take `backends.{name}.accept_terms` out"),
+            }
         ));
     }
     if server.api_keys.is_empty() && is_public {

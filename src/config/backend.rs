@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Gate, GateSource, Hold, OAuth, QuotaConfig, Raw, Secret,
+    Gate, Hold, OAuth, QuotaConfig, Raw, Secret,
     decode::{Context, Cursor},
     fields::Fields,
     hold::HoldSettings,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::provider::{
     Timeouts,
-    presets::{self, AuthForm, Preset},
+    presets::{self, AuthForm, Dialect, GateRule, Preset},
 };
 
 /// A provider as it is configured: a preset and what is different from it, or a server of its own.
@@ -32,6 +32,8 @@ pub struct Backend {
     pub key_variable: Option<&'static str>,
     /// How the credential travels.
     pub auth: AuthForm,
+    /// What is different for requests in another vendor's dialect.
+    pub dialect: Option<Dialect>,
     /// Further headers of each request; all of them are marked sensitive.
     pub headers: HeaderMap,
     /// Whether the client's own `Authorization` travels on.
@@ -58,14 +60,14 @@ pub struct Backend {
     pub gate: Option<Gate>,
     /// The keys under `extra`, as written.
     pub extra: Raw,
-    /// Keys that belong to other parts, as written: `accept_terms`, `system_messages`.
+    /// Keys that belong to other parts, as written: `system_messages`.
     pub other: Raw,
     /// Why it cannot be asked, if so: its candidates are skipped for this reason.
     pub unavailable: Option<String>,
 }
 
 /// The keys that are handed to the part they are for.
-const OTHER: [&str; 2] = ["accept_terms", "system_messages"];
+const OTHER: [&str; 1] = ["system_messages"];
 
 impl Backend {
     /// A preset as it is, its key from the environment. What is wrong there is told at `at`.
@@ -82,7 +84,7 @@ impl Backend {
     /// Why no request goes to it, if so.
     pub fn why_closed(&self) -> Option<String> {
         let gate = self.gate.as_ref().filter(|gate| !gate.is_open());
-        self.unavailable.clone().or_else(|| gate.map(|gate| gate.reason(&self.name)))
+        gate.map(|gate| gate.reason(&self.name)).or_else(|| self.unavailable.clone())
     }
 
     fn unconfigured(name: String, preset: Option<&'static Preset>) -> Self {
@@ -97,6 +99,7 @@ impl Backend {
             api_key: None,
             key_variable: preset.and_then(|preset| preset.key_variable),
             auth: preset.map_or(AuthForm::Bearer, |preset| preset.auth.clone()),
+            dialect: preset.and_then(|preset| preset.dialect.clone()),
             headers,
             forward_client_auth: false,
             timeouts: Timeouts::default(),
@@ -132,7 +135,11 @@ impl Backend {
         let mut backend = Self::unconfigured(name, preset.flatten());
         backend.base_url = base_url.or(backend.base_url);
         backend.api_key = fields.optional("api_key", Cursor::secret);
-        backend.auth = fields.optional("auth", decode_auth).unwrap_or(backend.auth);
+        if let Some(auth) = fields.optional("auth", decode_auth) {
+            // Said for all paths.
+            backend.dialect.iter_mut().for_each(|dialect| dialect.auth = auth.clone());
+            backend.auth = auth;
+        }
         if let Some(headers) = fields.optional("headers", |headers| decode_headers(headers, &[])) {
             for (name, value) in &headers {
                 backend.headers.insert(name, value.clone());
@@ -160,6 +167,9 @@ impl Backend {
         .filter(|_| backend.api_key.is_none());
         backend.gate =
             backend.preset.and_then(|preset| preset.gate.as_ref()).map(|gate| Gate::decode(at.at_key(), gate));
+        if let Some(terms) = fields.take("accept_terms").filter(|terms| !terms.node.is_null()) {
+            backend.decode_terms(terms);
+        }
         let mut hold = fields.optional("rate_limit_retry", HoldSettings::decode).unwrap_or_default();
         if let Some(extra) = fields.take("extra").filter(|extra| !extra.node.is_null()) {
             let errors = at.context.errors();
@@ -196,21 +206,31 @@ impl Backend {
 
     /// Reads `extra` of a backend whose preset says what may stand there.
     fn decode_extra<'a>(&mut self, at: Cursor<'a>, hold: &mut HoldSettings<'a>) -> Option<()> {
-        let preset = self.preset.filter(|preset| preset.gate.is_some() || preset.hold.is_some())?;
+        let has_flag = matches!(&self.gate, Some(gate) if gate.flag().is_some());
+        let preset = self.preset.filter(|preset| has_flag || preset.hold.is_some())?;
         let mut fields = Fields::of(at)?;
-        if let (Some(flag), Some(gate)) = (&preset.gate, &mut self.gate)
+        if let Some(gate) = &mut self.gate
+            && let GateRule::Flag(flag) = gate.rule
             && let Some(value) = fields.take(flag.key).filter(|value| !value.node.is_null())
         {
-            let source = if value.node.source == 0 { GateSource::Config } else { GateSource::InstanceFile };
-            if let Some(open) = value.bool() {
-                gate.say(open, source);
-            }
+            gate.decode_word(value);
         }
         if let Some(keys) = &preset.hold {
             hold.take_extra(&mut fields, keys);
         }
         fields.finish();
         Some(())
+    }
+
+    /// Reads `accept_terms`.
+    fn decode_terms(&mut self, at: Cursor<'_>) {
+        match &mut self.gate {
+            Some(gate) if matches!(gate.rule, GateRule::Terms) => gate.decode_word(at),
+            _ => {
+                let warning = at.at_key().warning(format!("`{}` has no terms to accept here", self.name));
+                at.report(warning.label("without effect"));
+            }
+        }
     }
 
     /// Fetches the key from the environment if need be, and finds out whether the backend can be asked at all.
@@ -221,19 +241,22 @@ impl Backend {
         {
             self.api_key = environment.variable(variable).filter(|key| !key.trim().is_empty()).map(Secret::new);
         }
-        self.unavailable = if let Some(reason) = self.preset.and_then(|preset| preset.disabled) {
-            Some(format!("disabled: {reason}"))
-        } else if self.base_url.is_none() {
+        self.unavailable = if self.base_url.is_none() {
             Some("no base_url".to_owned())
+        } else if self.has_credential() || self.is_local() {
+            None
+        } else if self.gate.is_some() {
+            // Without a login there has to be a key, and no variable is known for it.
+            Some("no credential (api_key)".to_owned())
         } else {
-            self.key_variable
-                .filter(|_| !self.has_credential() && !self.is_local())
-                .map(|variable| format!("no credential ({variable})"))
+            self.key_variable.map(|variable| format!("no credential ({variable})"))
         };
     }
 
     fn has_credential(&self) -> bool {
-        let given = self.auth.header_name().is_none_or(|header| self.headers.contains_key(header));
+        let forms = std::iter::once(&self.auth).chain(self.dialect.as_ref().map(|dialect| &dialect.auth));
+        let given =
+            forms.into_iter().any(|form| form.header_name().is_none_or(|header| self.headers.contains_key(header)));
         given || self.api_key.is_some() || self.oauth.is_some() || self.forward_client_auth
     }
 

@@ -28,7 +28,7 @@ impl Loaded {
     /// warning of a closed gate if it is open now.
     pub fn say(&mut self, flag: &str, open: bool, source: GateSource) {
         let gates = self.config.backends.iter_mut().filter_map(|backend| backend.gate.as_mut());
-        gates.filter(|gate| gate.flag == flag).for_each(|gate| gate.say(open, source));
+        gates.filter(|gate| gate.flag() == Some(flag)).for_each(|gate| gate.say(open, source));
         if open {
             let closed = |name: &str| {
                 self.config.backend(name).and_then(|backend| backend.gate.as_ref()).is_some_and(|gate| !gate.is_open())

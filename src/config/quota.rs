@@ -13,7 +13,7 @@ use super::{
     fields::Fields,
     node::{Node, Value},
 };
-use crate::provider::presets::{AuthForm, QuotaRequest, QuotaSource, Reshape};
+use crate::provider::presets::{AuthForm, QuotaRequest, Reshape};
 
 /// The request that asks for a backend's quota.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub struct QuotaConfig {
 impl QuotaConfig {
     /// The preset's, as far as it can be used as it is.
     pub(super) fn from_preset(backend: &Backend) -> Option<Self> {
-        let request = preset_request(backend).filter(|request| request.auth != AuthForm::None)?;
+        let request = usable_request(backend).filter(|request| request.auth != AuthForm::None)?;
         Some(Self::new(request))
     }
 
@@ -72,8 +72,9 @@ impl QuotaConfig {
             return None;
         }
         let mut fields = Fields::of(at)?;
-        let preset = preset_request(backend);
-        let url = match (fields.optional("url", Cursor::url), preset) {
+        let preset = backend.preset.and_then(|preset| preset.quota.as_ref());
+        let usable = usable_request(backend);
+        let url = match (fields.optional("url", Cursor::url), usable) {
             (Some(url), _) => Some(url),
             (None, Some(request)) => Some(Uri::from_static(request.url)),
             (None, None) => fields.missing("url"),
@@ -95,11 +96,8 @@ impl QuotaConfig {
 
         let url = url?;
         let mut quota = Self::new(preset.unwrap_or(&PLAIN));
-        // What is known of the preset's answer says nothing about one that is found or cut otherwise.
-        if pointer.is_some()
-            || map.is_some()
-            || Some(&url) != preset.map(|request| Uri::from_static(request.url)).as_ref()
-        {
+        // What is known of the preset's answer says nothing about one that is cut otherwise.
+        if pointer.is_some() || map.is_some() {
             quota.fields = None;
         }
         if preset.is_none() {
@@ -107,7 +105,7 @@ impl QuotaConfig {
         }
         if headers.is_some() {
             quota.auth = AuthForm::None;
-        } else if !is_own_host(&url, backend, preset) {
+        } else if !is_own_host(&url, backend, usable) {
             quota.auth = AuthForm::None;
             if backend.api_key.is_some() {
                 let warning = at.at_key().warning("the quota is asked for at another host than the backend's");
@@ -157,16 +155,13 @@ const PLAIN: QuotaRequest =
     QuotaRequest { method: "GET", url: "/", auth: AuthForm::Bearer, pointer: "", map: &[], fields: None };
 
 /// The preset's quota request, unless the backend was moved to another host: that one has no use for it, and the key is
-/// not the preset's any more.
-fn preset_request(backend: &Backend) -> Option<&'static QuotaRequest> {
+/// not the preset's any more. What a `url` of the configuration answers is still taken to be what the preset's would.
+fn usable_request(backend: &Backend) -> Option<&'static QuotaRequest> {
     let preset = backend.preset?;
     let moved = preset
         .base_url
         .is_some_and(|usual| Uri::from_static(usual).host() != backend.base_url.as_ref().and_then(Uri::host));
-    match &preset.quota {
-        QuotaSource::Request(request) if !moved => Some(request),
-        _ => None,
-    }
+    preset.quota.as_ref().filter(|_| !moved)
 }
 
 fn is_own_host(url: &Uri, backend: &Backend, preset: Option<&QuotaRequest>) -> bool {

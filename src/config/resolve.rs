@@ -91,7 +91,7 @@ impl Backends {
             return;
         }
         let warning = at.warning(format!("`{name}` is disabled: {}", gate.closed_by()));
-        let mut warning = warning.label("its requests are refused").help(format!("start with `--{}`", gate.flag));
+        let mut warning = warning.label("its requests are refused").help(gate.remedy(name));
         warning.closed_gate = Some(name.to_owned());
         at.report(warning);
         self.closed.push(name.to_owned());
@@ -109,6 +109,10 @@ pub(super) fn position(backends: &[Backend], name: &str) -> Option<usize> {
 /// Warns of a backend that no request can go to.
 pub(super) fn warn_if_unavailable(at: Cursor<'_>, backend: &Backend) {
     let Some(reason) = &backend.unavailable else { return };
+    // That comes first, and has a warning of its own.
+    if backend.gate.as_ref().is_some_and(|gate| !gate.is_open()) {
+        return;
+    }
     let name = &backend.name;
     let warning = at.warning(format!("`{name}` cannot be used: {reason}")).label("its candidates are skipped");
     at.report(match (backend.base_url.is_some(), backend.key_variable) {
@@ -116,6 +120,7 @@ pub(super) fn warn_if_unavailable(at: Cursor<'_>, backend: &Backend) {
         (true, Some(variable)) if reason.starts_with("no credential") => {
             warning.help(format!("set the environment variable `{variable}`, or `backends.{name}.api_key`"))
         }
+        (true, None) if reason.starts_with("no credential") => warning.help(format!("set `backends.{name}.api_key`")),
         _ => warning,
     });
 }

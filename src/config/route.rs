@@ -43,7 +43,8 @@ pub struct Candidate {
     pub model: String,
     /// When it is eligible; `None` for always.
     pub condition: Option<Condition>,
-    /// What the condition is to make of a quota that is not known.
+    /// What the condition is to make of a quota that is not known; unless it is said, [`OnUnknown::Allow`] for a condition
+    /// that reads headers of answers, else [`OnUnknown::Zero`].
     pub on_unknown: OnUnknown,
 }
 
@@ -136,19 +137,26 @@ fn decode_candidate(
     let on_unknown = fields.optional("on_unknown", |choice| {
         choice.word(&[("zero", OnUnknown::Zero), ("skip", OnUnknown::Skip), ("allow", OnUnknown::Allow)])
     });
-    let on_unknown = on_unknown.unwrap_or(OnUnknown::Zero);
+    let mut usual = OnUnknown::Zero;
     let condition = match fields.take("condition") {
         Some(written) => {
             let condition = decode_condition(written);
+            // What only an answer can say would otherwise keep the first request away, and with it all that follow.
+            if let Some(Some(condition)) = &condition
+                && condition.quota_paths().any(doubts::is_header)
+            {
+                usual = OnUnknown::Allow;
+            }
             if let (Some(Some(condition)), Value::String(_)) = (&condition, &written.node.value) {
                 let backend = backend.as_deref().and_then(|name| backends.get(name));
-                doubts::report(written, condition, on_unknown, backend);
+                doubts::report(written, condition, on_unknown.unwrap_or(usual), backend);
             }
             condition
         }
         None => Some(None),
     };
     fields.finish();
+    let on_unknown = on_unknown.unwrap_or(usual);
     Some(Candidate { backend: backend?, model: model?, condition: condition?, on_unknown })
 }
 

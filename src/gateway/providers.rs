@@ -57,7 +57,7 @@ impl Providers {
     pub(super) fn new(config: &Config, state: &mut State) -> Self {
         let mut clients = Clients::default();
         let slots = config.backends.iter().map(|backend| {
-            let slot = match ready(backend, &mut clients, state) {
+            let slot = match ready(backend, config, &mut clients, state) {
                 Ok(stack) => Slot::Ready(Box::new(stack)),
                 Err(reason) => Slot::Unavailable(reason.into()),
             };
@@ -68,7 +68,12 @@ impl Providers {
 }
 
 /// The stack of a backend, or why it cannot be used.
-fn ready(backend: &Backend, clients: &mut Clients, state: &mut State) -> Result<ProviderStack, String> {
+fn ready(
+    backend: &Backend,
+    config: &Config,
+    clients: &mut Clients,
+    state: &mut State,
+) -> Result<ProviderStack, String> {
     if let Some(reason) = backend.why_closed() {
         return Err(reason);
     }
@@ -81,7 +86,7 @@ fn ready(backend: &Backend, clients: &mut Clients, state: &mut State) -> Result<
         }
         None => None,
     };
-    quota::register(backend, clients, &state.quotas);
+    quota::register(backend, &config.routes, clients, &state.quotas);
     Ok(stack(backend, provider, file, state))
 }
 
@@ -121,6 +126,9 @@ fn provider(backend: &Backend, clients: &mut Clients) -> Result<Provider, String
     if let Some(key) = &backend.api_key {
         let (name, value) = credential(&backend.auth, key).ok_or("the credential cannot be sent as a header")?;
         builder = builder.credential(name, value, key.expose());
+    }
+    if let Some(dialect) = &backend.dialect {
+        builder = builder.dialect(dialect, backend.api_key.as_ref().and_then(|key| credential(&dialect.auth, key)));
     }
     if backend.oauth.is_some() {
         builder = builder.credential_from_above();

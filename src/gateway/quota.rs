@@ -1,16 +1,24 @@
 //! Quota sources from the configuration: the request, and the answer in the shape that conditions read.
 
-use pointsman_layers::quota::{HttpQuota, QuotaCache, QuotaOptions, QuotaSource as _, Refresh};
+use http::HeaderName;
+use pointsman_layers::{
+    condition::{Condition, Segment},
+    quota::{HttpQuota, QuotaCache, QuotaOptions, QuotaSource as _, Refresh},
+};
 use serde_json::{Map, Value};
 
 use super::providers::{Clients, credential};
 use crate::{
-    config::{Backend, QuotaConfig, Reshape, Secret},
+    config::{Backend, QuotaConfig, Reshape, Route, Secret},
     provider::Client,
 };
 
-/// Gives the backend's quota source to the cache, if it has one.
-pub(super) fn register(backend: &Backend, clients: &mut Clients, quotas: &QuotaCache) {
+/// Gives the backend's quota to the cache: its source, if it has one, and the headers of its answers that conditions read.
+pub(super) fn register(backend: &Backend, routes: &[Route], clients: &mut Clients, quotas: &QuotaCache) {
+    let headers = headers_read(backend, routes);
+    if !headers.is_empty() {
+        quotas.watch(&backend.name, headers);
+    }
     let Some(quota) = &backend.quota else { return };
     let request = request(backend, quota, clients.get(backend.timeouts.connect));
     let map = quota.map.clone();
@@ -23,6 +31,23 @@ pub(super) fn register(backend: &Backend, clients: &mut Clients, quotas: &QuotaC
         options.refresh = Refresh::Background;
     }
     quotas.insert_with(&backend.name, source, options);
+}
+
+/// The headers of this backend's answers that conditions name.
+fn headers_read(backend: &Backend, routes: &[Route]) -> Vec<HeaderName> {
+    let candidates = routes.iter().flat_map(|route| &route.candidates).filter(|it| it.backend == backend.name);
+    let paths = candidates.filter_map(|candidate| candidate.condition.as_ref()).flat_map(Condition::quota_paths);
+    let named = paths.filter_map(|path| match path.segments() {
+        [Segment::Key(root), Segment::Key(name), ..] if **root == *"headers" => name.parse().ok(),
+        _ => None,
+    });
+    let mut headers: Vec<HeaderName> = Vec::new();
+    for name in named {
+        if !headers.contains(&name) {
+            headers.push(name);
+        }
+    }
+    headers
 }
 
 fn request(backend: &Backend, quota: &QuotaConfig, client: Client) -> HttpQuota<Client> {

@@ -18,6 +18,7 @@ use tower_service::Service;
 use super::{
     Client, ProviderBody, ProviderError,
     headers::{self, Credential},
+    presets::Dialect,
     url::BaseUrl,
 };
 
@@ -57,10 +58,18 @@ pub struct Provider {
 struct Shared {
     base: BaseUrl,
     headers: HeaderMap,
+    credential: Option<(HeaderName, HeaderValue)>,
+    dialect: Option<Spoken>,
     /// Finds the credential in what comes back.
     secret: Option<Finder<'static>>,
     client_credential: Credential,
     timeouts: Timeouts,
+}
+
+/// A dialect, and the credential in its form.
+struct Spoken {
+    dialect: Dialect,
+    credential: Option<(HeaderName, HeaderValue)>,
 }
 
 /// Builds a [`Provider`].
@@ -72,6 +81,8 @@ impl Provider {
         Some(ProviderBuilder(Shared {
             base: BaseUrl::new(base_url)?,
             headers: HeaderMap::new(),
+            credential: None,
+            dialect: None,
             secret: None,
             client_credential: Credential::Clients,
             timeouts: Timeouts::default(),
@@ -80,7 +91,7 @@ impl Provider {
 }
 
 impl ProviderBuilder {
-    /// Sets a header on every request, replacing the client's.
+    /// Sets a header on every request, replacing the client's, and the credential if that is in it.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
@@ -92,7 +103,15 @@ impl ProviderBuilder {
     pub fn credential(mut self, name: HeaderName, mut value: HeaderValue, secret: &str) -> Self {
         value.set_sensitive(true);
         self.0.secret = (!secret.is_empty()).then(|| Finder::new(secret).into_owned());
-        self.header(name, value)
+        self.0.credential = Some((name, value));
+        self
+    }
+
+    /// Sends requests for the paths of this dialect with its own headers, and the credential in its own form.
+    #[must_use]
+    pub fn dialect(mut self, dialect: &Dialect, credential: Option<(HeaderName, HeaderValue)>) -> Self {
+        self.0.dialect = Some(Spoken { dialect: dialect.clone(), credential });
+        self
     }
 
     /// Lets the client's own `Authorization` and key headers travel on.
@@ -140,19 +159,32 @@ impl Service<Request<ReplayBody>> for Provider {
             Ok(url) => url,
             Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
         };
+        let spoken = shared.dialect.as_ref().filter(|spoken| spoken.dialect.covers(request.uri().path()));
         *request.uri_mut() = url;
         // The version is the client's; the connection to the provider has its own.
         *request.version_mut() = http::Version::HTTP_11;
         headers::clean_request(request.headers_mut(), shared.client_credential);
-        for (name, value) in &shared.headers {
-            request.headers_mut().insert(name, value.clone());
-        }
+        shared.put_headers(request.headers_mut(), spoken);
         ProviderFuture {
             state: State::Sent {
                 response: self.client.inner.request(request),
                 timer: tokio::time::sleep(shared.timeouts.headers),
             },
             shared: Arc::clone(shared),
+        }
+    }
+}
+
+impl Shared {
+    fn put_headers(&self, headers: &mut HeaderMap, spoken: Option<&Spoken>) {
+        if let Some((name, value)) = spoken.map_or(&self.credential, |spoken| &spoken.credential) {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in spoken.map_or(&[][..], |spoken| spoken.dialect.headers) {
+            headers.entry(*name).or_insert(HeaderValue::from_static(value));
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
         }
     }
 }

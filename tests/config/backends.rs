@@ -1,8 +1,9 @@
 use http::{Method, Uri};
 use pointsman::config::{AuthForm, Backend, Reshape};
+use pointsman_layers::condition::OnUnknown;
 use serde_json::json;
 
-use crate::support::{config, load};
+use crate::support::{config, load, told};
 
 /// The backend `x` of a configuration that has `x: <text>` for backends.
 fn backend(text: &str) -> Backend {
@@ -157,6 +158,64 @@ fn a_quota_request_is_the_presets_and_what_is_different() {
     assert_eq!(map[2], ("e", &Reshape::Constant(5.0)));
     assert_eq!(map[3], ("f", &Reshape::Difference("/g".into(), "/h".into())));
     assert_eq!(map[4], ("i", &Reshape::KeyedBy { list: "/j".into(), by: "/k".into() }));
+}
+
+#[test]
+fn a_preset_that_is_asked_elsewhere_answers_in_its_own_shape() {
+    let moved = "openrouter: { base_url: 'http://h/v1', api_key: k, quota: { url: 'http://h/credits' } }";
+    let quota = backend(moved).quota.unwrap();
+    assert_eq!((quota.pointer.as_str(), quota.map.len(), &quota.auth), ("/data", 1, &AuthForm::Bearer));
+    assert!(quota.fields.unwrap().contains(&"balance"));
+    let yupp = backend("yupp: { base_url: 'http://h/v1', api_key: k, quota: { url: 'http://h/credits' } }").quota;
+    assert!(matches!(yupp.unwrap().auth, AuthForm::Cookie(_)));
+    let own = "openrouter: { api_key: k, quota: { pointer: /x, map: { balance: /left } } }";
+    let quota = backend(own).quota.unwrap();
+    assert_eq!((quota.pointer.as_str(), quota.map[0].0.as_str(), quota.fields), ("/x", "balance", None));
+}
+
+#[test]
+fn anthropic_s_own_api_has_its_own_headers() {
+    let usual = backend("anthropic: { api_key: k }").dialect.unwrap();
+    assert!(usual.covers("/v1/messages") && usual.covers("/v1/messages/count_tokens"));
+    assert!(!usual.covers("/v1/messagesx") && !usual.covers("/v1/chat/completions"));
+    assert_eq!(usual.auth.header_name().unwrap(), "x-api-key");
+    // Whoever says how the key travels says it for all paths.
+    let said = backend("anthropic: { api_key: k, auth: bearer }");
+    assert_eq!(said.dialect.unwrap().auth, AuthForm::Bearer);
+    assert_eq!(backend("anthropic: { headers: { x-api-key: k } }").unavailable, None);
+}
+
+#[test]
+fn terms_of_others_have_to_be_accepted() {
+    let copilot = |keys: &str| backend(&format!("github-copilot: {{ {keys} }}"));
+    let closed = copilot("api_key: k").why_closed().unwrap();
+    assert!(closed.contains("set `backends.github-copilot.accept_terms: true`"), "{closed}");
+    assert!(copilot("api_key: k, accept_terms: false").why_closed().is_some());
+    assert_eq!(copilot("api_key: k, accept_terms: true").why_closed(), None);
+
+    let text =
+        "backends: { github-copilot: { api_key: k } }\nmodels: [{ name: r, providers: [{ provider: GithubCopilot }] }]";
+    assert_eq!(
+        told(text),
+        ["warning: 2:45: `github-copilot` is disabled: it uses another program's login, and nobody has accepted its \
+          terms (set `backends.github-copilot.accept_terms: true`)"]
+    );
+    assert_eq!(
+        told("backends: { groq: { api_key: k, accept_terms: true } }"),
+        ["warning: 1:33: `groq` has no terms to accept here"]
+    );
+}
+
+#[test]
+fn a_condition_on_headers_lets_the_first_request_through() {
+    let on_unknown = |rest: &str| {
+        let text = format!("models: [{{ name: r, providers: [{{ provider: ollama, {rest} }}] }}]");
+        config(&text).routes[0].candidates[0].on_unknown
+    };
+    assert_eq!(on_unknown("condition: balance > 0"), OnUnknown::Zero);
+    assert_eq!(on_unknown("condition: quota.headers.x-left > 0"), OnUnknown::Allow);
+    assert_eq!(on_unknown("condition: error_count < 3 and quota.headers.x-left > 0"), OnUnknown::Allow);
+    assert_eq!(on_unknown("condition: quota.headers.x-left > 0, on_unknown: zero"), OnUnknown::Zero);
 }
 
 #[test]

@@ -27,8 +27,8 @@ fn the_documents_example_has_its_missing_credentials_named() {
         told(EXAMPLE),
         [
             format!("warning: 7:19: `openai-api` cannot be used: {}", set("OPENAI_API_KEY", "openai-api")),
-            "warning: 9:21: `openai-api` has no quota source (its answers report their limits as \
-             `quota.headers.<name>`)"
+            "warning: 9:21: `openai-api` has no quota source (its answers say what is left in headers, such as \
+             `quota.headers.x-ratelimit-remaining-requests`)"
                 .to_owned(),
             format!("warning: 10:19: `pollinations` cannot be used: {}", set("POLLINATIONS_API_KEY", "pollinations")),
             "warning: 16:19: `yupp` cannot be used: no base_url (set `backends.yupp.base_url`)".to_owned(),
@@ -58,8 +58,77 @@ fn a_field_that_the_quota_does_not_have() {
     assert_eq!(about(&format!("{{ provider: d, condition: '{by_model}' }}")), [""; 0]);
     assert_eq!(
         about("{ provider: d, condition: 'quota.bucket[0].remainingFraction > 0' }"),
-        ["warning: 10:36: `d` has no `quota.bucket[0].remainingFraction` (it has quota.buckets.*.*, quota.models.*.*)"]
+        ["warning: 10:36: `d` has no `quota.bucket[0].remainingFraction` (did you mean \
+          `quota.buckets[0].remainingFraction`?)"]
     );
+    // The part that a field leaves open is the condition's own.
+    assert_eq!(
+        about("{ provider: d, condition: 'quota.models[\"gemini-2.5-pro\"].remainingFractions > 0' }"),
+        ["warning: 10:36: `d` has no `quota.models[\"gemini-2.5-pro\"].remainingFractions` (did you mean \
+          `quota.models[\"gemini-2.5-pro\"].remainingFraction`?)"]
+    );
+    assert_eq!(
+        about("{ provider: d, condition: 'quota.left > 0' }"),
+        ["warning: 10:36: `d` has no `quota.left` (it has quota.models.*.remainingFraction, \
+          quota.models.*.remainingAmount, quota.buckets.*.remainingFraction, quota.buckets.*.remainingAmount)"]
+    );
+}
+
+#[test]
+fn a_header_that_the_provider_is_not_known_to_send() {
+    assert_eq!(
+        about("{ provider: g, condition: 'quota.headers.x-ratelimit-remaning-requests > 0' }"),
+        ["warning: 10:36: `g` is not known to send this header (did you mean \
+          `quota.headers.x-ratelimit-remaining-requests`?)"]
+    );
+    for known in ["quota.headers.x-ratelimit-remaining-tokens > 0", "quota.headers.X-RateLimit-Reset-Tokens < 60"] {
+        assert_eq!(about(&format!("{{ provider: g, condition: '{known}' }}")), [""; 0]);
+    }
+    // Nothing is known of what these send.
+    assert_eq!(about("{ provider: o, condition: 'quota.headers.x-left > 0' }"), [""; 0]);
+    assert_eq!(about("{ provider: ollama, condition: 'quota.headers.x-left > 0' }"), [""; 0]);
+    // A family, of which any may be there, with its parts.
+    let copilot = "backends: { c: { type: github-copilot, api_key: k, accept_terms: true } }\nmodels: [{ name: r, \
+                   providers: [{ provider: c, condition: 'quota.headers.x-quota-snapshot-chat.rem > 0' }] }]";
+    assert_eq!(told(copilot), [""; 0]);
+}
+
+#[test]
+fn every_provider_with_a_quota_says_what_is_near_a_field() {
+    for preset in &pointsman::provider::presets::PRESETS {
+        let fields = preset.quota.iter().filter_map(|quota| quota.fields).flatten().copied();
+        let headers = preset.quota_headers.iter().filter(|name| !name.ends_with('*'));
+        let known = fields.map(str::to_owned).chain(headers.map(|name| format!("headers.{name}")));
+        for field in known {
+            let field = field.replace('*', "x0");
+            let about = |path: &str| {
+                let backend = format!(
+                    "{{ type: {}, api_key: k, base_url: '{}', quota: {} }}",
+                    preset.name,
+                    preset.base_url.unwrap_or("https://h"),
+                    if preset.quota.is_some() { "{ headers: { x: y } }" } else { "false" },
+                );
+                told(&format!(
+                    "backends: {{ b: {backend} }}\nmodels: [{{ name: r, providers: [{{ provider: b, on_unknown: skip, \
+                     condition: '{path} > 1' }}] }}]"
+                ))
+                .into_iter()
+                .filter(|told| !told.contains("is disabled"))
+                .collect::<Vec<_>>()
+            };
+            assert_eq!(about(&format!("quota.{field}")), [""; 0], "{}", preset.name);
+            let slip = about(&format!("quota.{field}z"));
+            let expected = format!("(did you mean `quota.{field}`");
+            // What is open at its end takes any name.
+            let is_open = preset
+                .quota
+                .iter()
+                .filter_map(|quota| quota.fields)
+                .flatten()
+                .any(|it| it.ends_with(".*") && field.starts_with(it.split('*').next().unwrap_or_default()));
+            assert!(is_open || slip[0].contains(&expected), "{}: {slip:?}", preset.name);
+        }
+    }
 }
 
 #[test]
@@ -70,7 +139,8 @@ fn a_quota_condition_without_a_quota_source() {
     );
     assert_eq!(
         about("{ provider: g, condition: 'balance > 0' }"),
-        ["warning: 10:36: `g` has no quota source (its answers report their limits as `quota.headers.<name>`)"]
+        ["warning: 10:36: `g` has no quota source (its answers say what is left in headers, such as \
+          `quota.headers.x-ratelimit-remaining-requests`)"]
     );
     assert_eq!(about("{ provider: g, condition: 'quota.headers.x-ratelimit-remaining-requests > 0' }"), [""; 0]);
 }

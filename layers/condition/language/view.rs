@@ -20,9 +20,16 @@ pub(in crate::condition) struct View<'q> {
 impl<'q> View<'q> {
     /// The value that a path starts at, and how many of its steps lead there.
     pub(super) fn start(&self, path: &QuotaPath) -> (&'q Value, usize) {
-        match self.headers {
-            Some(headers) if is_header(path) => (headers, 1),
-            _ => (self.quota, 0),
+        let Some(headers) = self.headers.filter(|_| is_header(path)) else { return (self.quota, 0) };
+        match (path.segments().get(1), headers) {
+            // Letters' case does not matter in the name of a header.
+            (Some(Segment::Key(name)), Value::Object(fields)) => {
+                let found = fields.get(&**name).or_else(|| {
+                    fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+                });
+                (found.unwrap_or(&Value::Null), 2)
+            }
+            _ => (headers, 1),
         }
     }
 }

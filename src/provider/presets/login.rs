@@ -62,6 +62,16 @@ impl ExpiryUnit {
     }
 }
 
+/// What enables a backend that uses another program's login.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GateRule {
+    /// A flag.
+    Flag(GateFlag),
+    /// `accept_terms: true` of the backend.
+    Terms,
+}
+
 /// The flag without which a backend stays disabled.
 #[derive(Debug)]
 #[non_exhaustive]

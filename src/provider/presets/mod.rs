@@ -22,7 +22,7 @@ use http::{HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use pointsman_layers::rate_limit_retry::Exhausted;
 
 pub use self::{
-    login::{ExpiryUnit, GateFlag, HoldKeys, Login},
+    login::{ExpiryUnit, GateFlag, GateRule, HoldKeys, Login},
     table::PRESETS,
 };
 use crate::near;
@@ -43,22 +43,25 @@ pub struct Preset {
     pub auth: AuthForm,
     /// Further headers of each request.
     pub headers: &'static [(&'static str, &'static str)],
-    /// What conditions can read about the quota.
-    pub quota: QuotaSource,
+    /// What is different for requests in another vendor's dialect.
+    pub dialect: Option<Dialect>,
+    /// The request that asks for the quota.
+    pub quota: Option<QuotaRequest>,
+    /// The headers of its answers that say what is left, in lower case; a `*` at the end stands for anything. Conditions
+    /// read them as `quota.headers.<name>`.
+    pub quota_headers: &'static [&'static str],
     /// Models to list, where the provider's own list cannot be asked for.
     pub models: &'static [&'static str],
     /// What is taken off the front of a model's name before it is sent.
     pub model_prefix: Option<&'static str>,
     /// The login of another program that it uses, for want of a key.
     pub login: Option<Login>,
-    /// The flag without which it is disabled.
-    pub gate: Option<GateFlag>,
+    /// What it takes to enable it; `None`: nothing.
+    pub gate: Option<GateRule>,
     /// Its settings for a rate limit; `None`: nothing is held unless the configuration says so.
     pub hold: Option<HoldKeys>,
     /// What it says when waiting for a rate limit is of no use.
     pub exhausted: Exhausted,
-    /// Why a backend of this kind stays disabled.
-    pub disabled: Option<&'static str>,
     /// What a user has to know about the provider's terms.
     pub terms: Option<&'static str>,
 }
@@ -107,18 +110,23 @@ impl AuthForm {
     }
 }
 
-/// Where the quota of a provider can be read.
-///
-/// Whatever the source, the rate-limit headers of a provider's answers can be read as `quota.headers.<name>`.
-#[derive(Debug)]
+/// How requests are sent to the paths of another vendor's API.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum QuotaSource {
-    /// There is nothing but what the answers' headers may say.
-    None,
-    /// The provider is known for its rate-limit headers.
-    Headers,
-    /// A request of its own.
-    Request(QuotaRequest),
+pub struct Dialect {
+    /// The path, as clients write it. It stands for all that are below it, too.
+    pub path: &'static str,
+    /// How the key travels there.
+    pub auth: AuthForm,
+    /// Headers that requests need there, unless the client has sent them.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+impl Dialect {
+    /// Whether a client's path is one of those that are meant.
+    pub fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(self.path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    }
 }
 
 /// A request that asks for the quota.
