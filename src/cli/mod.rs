@@ -8,6 +8,7 @@ mod explain;
 mod log;
 mod login;
 mod logout;
+mod providers;
 mod serve;
 mod signals;
 mod words;
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::Args),
     /// Check a configuration and say what is wrong with it, and where.
     Check(check::Args),
+    /// List the providers that are known by name, or show one of them.
+    Providers(providers::Args),
     /// Evaluate a condition and show how its value comes about.
     Eval(eval::Args),
     /// Show what a model string leads to, and what the gates on the way say.
@@ -99,6 +102,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Providers(args) => providers::run(&args),
         Command::Eval(args) => return eval::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Login(args) => login::run(&args),
