@@ -32,7 +32,7 @@ fn the_configurations_load_without_a_warning() {
             loaded.config.routes.len()
         })
         .collect();
-    assert_eq!(routes, [3, 1, 0, 0, 0]);
+    assert_eq!(routes, [3, 1, 0, 1, 0, 0]);
 }
 
 #[test]

@@ -15,6 +15,8 @@
 
 mod login;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
