@@ -127,6 +127,13 @@ async fn what_becomes_of_an_unknown_quota_is_for_the_policy_to_say() {
         ("quota.used < 90", OnUnknown::Zero, None),
         ("quota.used < 90", OnUnknown::Skip, Some("quota unknown: no answer for 5 s")),
         ("balance > 0", OnUnknown::Allow, None),
+        ("balance > 0 or error_count > 0", OnUnknown::Allow, None),
+        // False whatever the quota.
+        (
+            "balance > 0 and error_count > 0",
+            OnUnknown::Allow,
+            Some("closed: balance > 0 and error_count > 0 (balance = 0)"),
+        ),
         // Nothing about the quota was to be known.
         ("error_count == 0 or balance > 0", OnUnknown::Skip, None),
         ("error_count > 0", OnUnknown::Allow, Some("closed: error_count > 0 (error_count = 0)")),

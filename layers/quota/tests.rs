@@ -66,6 +66,37 @@ fn background() -> QuotaOptions {
 }
 
 #[tokio::test(start_paused = true)]
+async fn headers_are_watched_beside_a_source_or_without_one() {
+    let quotas = QuotaCache::default();
+    let left = || http::HeaderName::from_static("x-left");
+    let said = |handle: &QuotaHandle| handle.headers().unwrap().value().cloned();
+    let answer = http::HeaderMap::from_iter([(left(), http::HeaderValue::from_static("3"))]);
+
+    let alone = quotas.watch("alone", [left()]);
+    alone.observe(&answer, false);
+    assert_eq!(said(&alone), Some(json!({"x-left": 3})));
+    for reading in [alone.cached().unwrap(), alone.read().await, quotas.get("alone").await, alone.peek()] {
+        assert_eq!((reading.value(), reading.reason()), (None, Some("no quota source")));
+    }
+
+    // Whichever comes first.
+    quotas.insert("both", async || Ok::<_, QuotaError>(json!(1)));
+    quotas.watch("both", [left()]);
+    let both = quotas.insert("both", async || Ok::<_, QuotaError>(json!(2)));
+    assert!(both.headers().is_some());
+    both.observe(&answer, false);
+    assert_eq!(value(&both.read().await), Some(2));
+    assert_eq!(said(&both), Some(json!({"x-left": 3})));
+    quotas.invalidate("both");
+    assert!(said(&both).is_none() && both.cached().is_none());
+
+    both.observe(&answer, false);
+    quotas.clear();
+    assert!(said(&both).is_none());
+    assert!(quotas.insert("neither", async || Ok::<_, QuotaError>(json!(1))).headers().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_is_fresh_until_its_age_reaches_the_ttl() {
     let (handle, fetches) = counting(SECOND, QuotaOptions::default());
     assert!(handle.cached().is_none());

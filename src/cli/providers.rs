@@ -55,7 +55,8 @@ fn table() -> String {
             (Some(_), _) => "request, headers",
         };
         let key = match (&preset.gate, preset.key_variable) {
-            (Some(_), _) => "(disabled, see its entry)",
+            (Some(GateRule::Terms), _) => "(needs accept_terms)",
+            (Some(_), _) => "(needs a flag)",
             (None, variable) => variable.unwrap_or("-"),
         };
         [preset.name, key, quota, preset.base_url.unwrap_or("(has to be given)")].map(str::to_owned)

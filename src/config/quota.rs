@@ -105,10 +105,10 @@ impl QuotaConfig {
         }
         if headers.is_some() {
             quota.auth = AuthForm::None;
-        } else if !is_own_host(&url, backend, usable) {
+        } else if let Some(where_to) = why_unsafe(&url, backend, usable) {
             quota.auth = AuthForm::None;
             if backend.api_key.is_some() {
-                let warning = at.at_key().warning("the quota is asked for at another host than the backend's");
+                let warning = at.at_key().warning(format!("the quota is asked for {where_to}"));
                 let help = "to send it there all the same: `headers: { authorization: \"Bearer ${api_key}\" }`";
                 at.report(warning.label("so the backend's key is not sent").help(help));
             }
@@ -164,9 +164,17 @@ fn usable_request(backend: &Backend) -> Option<&'static QuotaRequest> {
     preset.quota.as_ref().filter(|_| !moved)
 }
 
-fn is_own_host(url: &Uri, backend: &Backend, preset: Option<&QuotaRequest>) -> bool {
-    let own = backend.base_url.as_ref().and_then(Uri::host);
-    url.host() == own || preset.is_some_and(|request| Uri::from_static(request.url).host() == url.host())
+/// Why the backend's key is not for this URL, if so: it is not one of the backend's own hosts, or may be overheard on the
+/// way there as it could not be on the way to the backend.
+fn why_unsafe(url: &Uri, backend: &Backend, preset: Option<&QuotaRequest>) -> Option<&'static str> {
+    let own = backend.base_url.as_ref();
+    if url.host() != own.and_then(Uri::host)
+        && preset.is_none_or(|request| Uri::from_static(request.url).host() != url.host())
+    {
+        return Some("at another host than the backend's");
+    }
+    let in_the_clear = |url: &Uri| url.scheme_str() == Some("http");
+    (in_the_clear(url) && !own.is_some_and(in_the_clear)).then_some("in the clear")
 }
 
 /// A string as it is, anything else as JSON.

@@ -229,6 +229,10 @@ fn a_key_is_not_sent_to_another_host_for_the_quota() {
         loaded.warnings.iter().next().unwrap().message(),
         "the quota is asked for at another host than the backend's"
     );
+    let clear =
+        load("backends: { x: { base_url: 'https://h/v1', api_key: k, quota: { url: 'http://h/q' } } }").unwrap();
+    assert_eq!(clear.config.backends[0].quota.as_ref().unwrap().auth, AuthForm::None);
+    assert_eq!(clear.warnings.iter().next().unwrap().message(), "the quota is asked for in the clear");
     let same = "backends: { x: { base_url: 'https://h/v1', api_key: k, quota: { url: 'https://h:8/q' } } }";
     assert_eq!(config(same).backends[0].quota.as_ref().unwrap().auth, AuthForm::Bearer);
 }
