@@ -99,21 +99,16 @@ impl Explainer {
         let name = target.provider();
         let backend = self.resolver.backend(name);
         let error_count = self.state.errors.count(name);
-        let reading = self.state.quotas.handle(name).map(|handle| handle.peek());
-        let gate = target.gate();
+        let quota = self.state.quotas.handle(name);
         let closed = match backend {
             None => Some("there is no backend of this name".to_owned()),
             Some(backend) => backend.why_closed(),
         };
-        let closed = closed.or_else(|| {
-            let (condition, on_unknown) = gate?;
-            Some(on_unknown.why_closed(condition, reading.as_ref(), error_count)?.to_string())
-        });
-        let open = || match gate {
-            None => "no condition".to_owned(),
-            Some((condition, _)) => {
-                let quota = reading.as_ref().and_then(|reading| reading.value()).unwrap_or(&Value::Null);
-                format!("open: {}", condition.explain(quota, error_count).summary())
+        let shown = match (closed, target.gate()) {
+            (Some(reason), _) => Err(reason),
+            (None, None) => Ok("no condition".to_owned()),
+            (None, Some((condition, on_unknown))) => {
+                on_unknown.show(condition, quota.as_ref(), error_count).map_err(|reason| reason.to_string())
             }
         };
         let forced = |name: &str| backend.is_some_and(|backend| backend.forced_params.contains_key(name));
@@ -131,11 +126,11 @@ impl Explainer {
             provider: name.to_owned(),
             model: target.model().to_owned(),
             parameters: parameters.collect(),
-            condition: gate.map(|(condition, _)| condition.to_string()),
-            is_open: closed.is_none(),
-            reason: closed.unwrap_or_else(open),
+            condition: target.gate().map(|(condition, _)| condition.to_string()),
+            is_open: shown.is_ok(),
+            reason: shown.unwrap_or_else(|reason| reason),
             error_count,
-            quota: match reading.map(|reading| reading.freshness()) {
+            quota: match quota.map(|quota| quota.peek().freshness()) {
                 Some(Freshness::Fresh) => "fresh",
                 Some(Freshness::Stale) => "stale",
                 _ => "unknown",
