@@ -7,13 +7,14 @@
 mod api;
 mod client_keys;
 pub(crate) mod credentials;
+pub(crate) mod error_shape;
 mod explain;
 mod health;
 mod models;
 mod providers;
 mod quota;
 mod report;
-mod request_id;
+pub(crate) mod request_id;
 mod resolver;
 mod select;
 
@@ -52,6 +53,7 @@ use tower_service::Service;
 use self::{
     api::Api,
     client_keys::ClientKeys,
+    error_shape::{ErrorShape, ErrorShapeLayer},
     explain::Explainer,
     health::Health,
     models::Models,
@@ -74,9 +76,9 @@ type Selected = Collect<Report<Select>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
 type Guarded = Checked<Checked<Checked<Selected, Api>, ClientKeys>, Health>;
 type Caught = CatchPanic<Guarded, PanicAnswer>;
-type Traced = Trace<Caught, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
+type Traced = Trace<ErrorShape<Caught>, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
 type TracedBody = tower_http::trace::ResponseBody<
-    UnsyncBoxBody<Bytes, BoxError>,
+    AnswerBody<UnsyncBoxBody<Bytes, BoxError>>,
     NeverClassifyEos<ServerErrorsFailureClass>,
     (),
     (),
@@ -204,6 +206,8 @@ fn build(
                 .on_eos(())
                 .on_failure(()),
         )
+        // Around everything that answers by itself, a panic included.
+        .layer(ErrorShapeLayer)
         // Around everything that could panic: one request fails with a 500, the connection and the process live on.
         .layer(CatchPanicLayer::custom(PanicAnswer))
         // Before the keys: what asks for health has none.
@@ -225,7 +229,7 @@ fn build(
 }
 
 /// Tells this gateway from every other one that a request may pass through.
-fn instance_id() -> HeaderValue {
+pub(crate) fn instance_id() -> HeaderValue {
     use std::hash::{BuildHasher as _, RandomState};
 
     let random = RandomState::new().hash_one(std::process::id());

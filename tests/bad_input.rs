@@ -206,7 +206,7 @@ async fn other_methods_are_refused_with_those_that_are_not() {
     for (path, methods, allowed) in [
         (CHAT, ["GET", "PUT", "DELETE"], "POST"),
         ("/v1/embeddings", ["GET", "PATCH", "DELETE"], "POST"),
-        ("/v1/messages", ["GET", "PUT", "OPTIONS"], "POST"),
+        ("/v1/rerank", ["GET", "PUT", "OPTIONS"], "POST"),
         ("/llm/v1/responses", ["GET", "PUT", "TRACE"], "POST"),
         ("/v1/models", ["POST", "PUT", "DELETE"], "GET, HEAD"),
         ("/v1/models/m", ["POST", "PUT", "DELETE"], "GET, HEAD"),

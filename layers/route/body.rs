@@ -68,7 +68,8 @@ impl Dialect {
                 return event.into();
             }
             Self::Responses => serde_json::json!({
-                "type": "error", "code": error.code(), "message": error.message(), "param": null
+                // Typed clients want a number; which one it would be is not known here.
+                "type": "error", "code": error.code(), "message": error.message(), "param": null, "sequence_number": 0
             }),
             Self::Messages => serde_json::json!({
                 "type": "error", "error": {"type": error.kind(), "message": error.message()}

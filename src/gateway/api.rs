@@ -20,7 +20,7 @@ const LOOP: HeaderName = HeaderName::from_static("x-pointsman-loop");
 const EXPLAIN: &str = "/v1/pointsman/explain";
 
 /// The paths of the API that take a `POST` alone.
-const POST_ONLY: [&str; 11] = [
+const POST_ONLY: [&str; 12] = [
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/chat/completions",
@@ -29,6 +29,7 @@ const POST_ONLY: [&str; 11] = [
     "/v1/images/edits",
     "/v1/images/generations",
     "/v1/messages",
+    "/v1/messages/count_tokens",
     "/v1/moderations",
     "/v1/rerank",
     "/v1/responses",
@@ -93,7 +94,7 @@ fn unknown_path(method: &Method, path: &str) -> Response<CoreBody> {
 }
 
 /// Where `/v1/…` starts in a path: at once, or behind the prefix that the gateway is mounted at.
-fn api_start(path: &str) -> Option<usize> {
+pub(super) fn api_start(path: &str) -> Option<usize> {
     path.match_indices("/v1").map(|(at, _)| at).find(|at| matches!(path.as_bytes().get(at + 3), None | Some(b'/')))
 }
 

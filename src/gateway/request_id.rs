@@ -8,14 +8,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project::pin_project;
 use tower_http::{request_id::RequestId, trace::MakeSpan};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every request an id: the client's `x-request-id`, or one of the gateway's own.
 ///
@@ -26,12 +26,21 @@ pub(super) struct RequestIdLayer(Ids);
 
 /// Counts up from a start that differs from process to process.
 #[derive(Clone, Debug)]
-struct Ids {
+pub(crate) struct Ids {
     instance: HeaderValue,
     next: Arc<AtomicU64>,
 }
 
 impl Ids {
+    pub(crate) fn new(instance: HeaderValue) -> Self {
+        Self { instance, next: Arc::default() }
+    }
+
+    /// The id of a request: the one that came with it, or a new one.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        headers.get(&REQUEST_ID).cloned().unwrap_or_else(|| self.next())
+    }
+
     fn next(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let instance = self.instance.to_str().unwrap_or_default();
@@ -41,7 +50,7 @@ impl Ids {
 
 impl RequestIdLayer {
     pub(super) fn new(instance: HeaderValue) -> Self {
-        Self(Ids { instance, next: Arc::default() })
+        Self(Ids::new(instance))
     }
 }
 
@@ -73,7 +82,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Q>) -> RequestIdFuture<S::Future> {
-        let id = request.headers().get(&REQUEST_ID).cloned().unwrap_or_else(|| self.ids.next());
+        let id = self.ids.of(request.headers());
         request.extensions_mut().insert(RequestId::new(id.clone()));
         RequestIdFuture { inner: self.inner.call(request), id: Some(id) }
     }

@@ -21,6 +21,7 @@ use tokio::{
 use tower_service::Service;
 
 use self::strict::Strict;
+use crate::gateway::{instance_id, request_id::Ids};
 
 /// The limits of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,7 @@ impl Server {
         let builder = connection_builder(&limits);
         let places = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
+        let ids = Ids::new(instance_id());
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
         loop {
@@ -123,7 +125,7 @@ impl Server {
                 tracing::warn!(limit = limits.connections, "too many connections; refused one");
                 continue;
             };
-            let service = TowerToHyperService::new(Strict::new(service.clone()));
+            let service = TowerToHyperService::new(Strict::new(service.clone(), ids.clone()));
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             connections.spawn(async move {

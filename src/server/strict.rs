@@ -11,6 +11,8 @@ use pin_project::pin_project;
 use pointsman_layers::body::{AnswerBody, ErrorAnswer};
 use tower_service::Service;
 
+use crate::gateway::{error_shape::shaped, request_id::Ids};
+
 /// The longest target of a request, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
 
@@ -18,11 +20,12 @@ const LONGEST_TARGET: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Strict<S> {
     inner: S,
+    ids: Ids,
 }
 
 impl<S> Strict<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: S, ids: Ids) -> Self {
+        Self { inner, ids }
     }
 }
 
@@ -33,17 +36,19 @@ where
 {
     type Response = Response<AnswerBody<B>>;
     type Error = S::Error;
-    type Future = StrictFuture<S::Future>;
+    type Future = StrictFuture<S::Future, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Q>) -> StrictFuture<S::Future> {
+    fn call(&mut self, request: Request<Q>) -> StrictFuture<S::Future, B> {
         match fault(&request) {
             None => StrictFuture::Calling(self.inner.call(request)),
             Some(answer) => {
-                StrictFuture::Refused(Some(answer.header(header::CONNECTION, HeaderValue::from_static("close"))))
+                let answer = answer.header(header::CONNECTION, HeaderValue::from_static("close"));
+                let id = self.ids.of(request.headers());
+                StrictFuture::Refused(Some(Box::new(shaped(answer, request.uri().path(), id))))
             }
         }
     }
@@ -72,12 +77,12 @@ fn fault<Q>(request: &Request<Q>) -> Option<ErrorAnswer> {
 
 /// The response future of [`Strict`].
 #[pin_project(project = StrictFutureProj)]
-pub(super) enum StrictFuture<F> {
+pub(super) enum StrictFuture<F, B> {
     Calling(#[pin] F),
-    Refused(Option<ErrorAnswer>),
+    Refused(Option<Box<Response<AnswerBody<B>>>>),
 }
 
-impl<F, B, E> Future for StrictFuture<F>
+impl<F, B, E> Future for StrictFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -88,9 +93,7 @@ where
             StrictFutureProj::Calling(future) => {
                 ready!(future.poll(cx)).map(|response| response.map(AnswerBody::inner))
             }
-            StrictFutureProj::Refused(answer) => {
-                Ok(answer.take().expect("a future is not polled after it is ready").into_response())
-            }
+            StrictFutureProj::Refused(answer) => Ok(*answer.take().expect("a future is not polled after it is ready")),
         })
     }
 }

@@ -59,7 +59,9 @@ async fn a_stream_that_breaks_ends_with_one_error_event_in_the_dialect_of_the_pa
         (
             "/v1/responses?x=/messages",
             "event: error\n",
-            format!(r#"data: {{"code":"upstream_stream_broken","message":"{message}","param":null,"type":"error"}}"#),
+            format!(
+                r#"data: {{"code":"upstream_stream_broken","message":"{message}","param":null,"sequence_number":0,"type":"error"}}"#
+            ),
         ),
         (
             "/anthropic/v1/messages",
