@@ -79,6 +79,7 @@ mod headers;
 mod layer;
 mod server;
 mod service;
+mod single_flight;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     clock,
@@ -23,7 +23,11 @@ use super::{
     options::CredentialFileOptions,
     state::{Denied, Need, State, Verdict},
 };
-use crate::oauth::{Credential, Fingerprint, server::Post};
+use crate::oauth::{
+    Credential, Fingerprint,
+    server::Post,
+    single_flight::{Flight, SingleFlight},
+};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file caught half-written is looked at again this often, this many times.
@@ -42,14 +46,7 @@ pub(super) struct Shared {
     next_look: AtomicU64,
     /// With how much time left a token is refreshed in the background.
     pub(super) advisory: Duration,
-    flight: Mutex<Option<Flight>>,
-}
-
-/// A task under way, and what it was started for.
-#[derive(Clone)]
-struct Flight {
-    need: Need,
-    outcome: watch::Receiver<Option<Outcome>>,
+    flights: SingleFlight<Need, Outcome>,
 }
 
 impl Shared {
@@ -63,7 +60,7 @@ impl Shared {
             started: Instant::now(),
             next_look: AtomicU64::new(0),
             advisory: Duration::from_secs(120) + jitter,
-            flight: Mutex::new(None),
+            flights: SingleFlight::default(),
         }
     }
 
@@ -81,34 +78,10 @@ impl Shared {
         self.elapsed_millis() >= self.next_look.load(Ordering::Relaxed)
     }
 
-    fn flight(&self) -> MutexGuard<'_, Option<Flight>> {
-        // What is inside is whole at any time.
-        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The task under way, whatever it was started for; `Err` with a new one if there is none.
-    fn join_or_start(self: &Arc<Self>, need: Need) -> Result<Flight, Flight> {
-        let mut flight = self.flight();
-        // One whose sender is gone has died of a panic.
-        if let Some(flight) = flight.as_ref().filter(|flight| flight.outcome.has_changed().is_ok()) {
-            return Ok(flight.clone());
-        }
-        let (sender, outcome) = watch::channel(None);
-        let started = Flight { need, outcome };
-        *flight = Some(started.clone());
-        let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            let outcome = shared.run(need).await;
-            *shared.flight() = None;
-            sender.send_replace(Some(outcome));
-        });
-        Err(started)
-    }
-
     /// What `need` asks for, from a task that others may share.
     pub(super) async fn obtain(self: Arc<Self>, need: Need) -> Outcome {
         loop {
-            let mut flight = match self.join_or_start(need) {
+            let flight = match self.start(need) {
                 Err(started) => started,
                 Ok(joined) => match self.state.load().fresh(clock::now()) {
                     // Whatever the task does, this token is good.
@@ -116,8 +89,9 @@ impl Shared {
                     _ => joined,
                 },
             };
-            let outcome = flight.outcome.wait_for(Option::is_some).await.map_or(None, |outcome| outcome.clone());
-            if flight.need == need {
+            let started_for = flight.need;
+            let outcome = flight.outcome().await;
+            if started_for == need {
                 // A task that ends without an outcome has panicked, or the runtime shuts down.
                 return outcome.unwrap_or_else(|| {
                     let sentence = self.options.plain_sentence("could not be refreshed");
@@ -127,22 +101,25 @@ impl Shared {
         }
     }
 
+    fn start(self: &Arc<Self>, need: Need) -> Result<Flight<Need, Outcome>, Flight<Need, Outcome>> {
+        let shared = Arc::clone(self);
+        self.flights.join_or_start(need, || async move { shared.run(need).await })
+    }
+
     /// Refreshes a token that is still good, unless something is under way or speaks against it.
     pub(super) fn refresh_in_background(self: &Arc<Self>, state: &State, document: &Document) {
-        let idle = self.flight.try_lock().is_ok_and(|flight| flight.is_none());
-        if idle && document.refresh.is_some() && state.may_refresh() && tokio::runtime::Handle::try_current().is_ok() {
-            let _ = self.join_or_start(Need::Not(document.credential.fingerprint()));
+        if self.flights.is_idle()
+            && document.refresh.is_some()
+            && state.may_refresh()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            let _ = self.start(Need::Not(document.credential.fingerprint()));
         }
     }
 
     /// Waits until nothing is under way.
     pub(super) async fn settle(&self) {
-        loop {
-            let Some(mut outcome) = self.flight().as_ref().map(|flight| flight.outcome.clone()) else { return };
-            if outcome.wait_for(Option::is_some).await.is_err() {
-                return;
-            }
-        }
+        self.flights.settle().await;
     }
 
     fn judge(&self, need: Need) -> Verdict {
