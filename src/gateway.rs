@@ -19,6 +19,7 @@ mod resolver;
 mod select;
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     error::Error,
     fmt,
@@ -26,6 +27,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -37,6 +39,7 @@ use pointsman_layers::{
     error_count::ErrorCounts,
     oauth::CredentialFile,
     quota::QuotaCache,
+    rate_limit_retry::Backoff,
     route::{RouteBody, RouteLayer},
 };
 use tower::ServiceBuilder;
@@ -128,13 +131,25 @@ struct State {
     quotas: QuotaCache,
     /// The credential files of the backends that have one.
     credentials: Vec<(String, CredentialFile)>,
+    backoffs: HashMap<String, Backoff>,
+}
+
+impl State {
+    /// How long requests to this backend still wait for a rate limit to pass, if they do.
+    fn backoff(&self, backend: &str) -> Option<Duration> {
+        self.backoffs.get(backend)?.remaining()
+    }
 }
 
 impl Gateway {
     /// Puts the layers around the providers of `config`.
     pub fn from_config(config: Config) -> Self {
-        let mut state =
-            State { errors: ErrorCounts::default(), quotas: QuotaCache::default(), credentials: Vec::new() };
+        let mut state = State {
+            errors: ErrorCounts::default(),
+            quotas: QuotaCache::default(),
+            credentials: Vec::new(),
+            backoffs: HashMap::new(),
+        };
         // The innermost part comes first, for it tells which credential files there are.
         let providers = Providers::new(&config, &mut state);
         let health = health::Status::new(&config, &state.credentials);

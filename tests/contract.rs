@@ -4,13 +4,14 @@ mod support;
 
 use std::convert::Infallible;
 
-use http::Request;
+use http::{HeaderValue, Request, header};
 use pointsman_layers::{
     body::{CollectLayer, ReplayBody},
     condition::{Condition, ConditionLayer},
     error_count::{ErrorCountLayer, ErrorCounts},
     ext::{Candidate, Commit},
     first_event::FirstEventLayer,
+    oauth::{OAuthLayer, StaticToken},
     quota::{QuotaCache, QuotaError, QuotaHandle, QuotaLayer},
     rate_limit_retry::{Backoff, Policy, RateLimitRetryLayer},
     route::{Route, RouteLayer, Routes, Target},
@@ -52,6 +53,9 @@ contract! {
     condition: Row::new(ConditionLayer::new(condition("error_count < 3")));
     condition_that_waits_for_a_quota: Row::new(ConditionLayer::new(condition("balance > 0"))).request(with_quota);
     rate_limit_retry: Row::new(RateLimitRetryLayer::new(Policy::default(), Backoff::new()));
+    // What it adds is there already, so that whatever else differs is seen.
+    oauth: Row::new(OAuthLayer::new(StaticToken::new("token"))).request(with_the_token);
+    oauth_without_a_login: Row::new(OAuthLayer::<StaticToken>::optional(None));
     first_event: Row::new(FirstEventLayer::new());
     first_event_that_commits_at_the_head: Row::new(FirstEventLayer::new()).request(that_commits_at_the_head);
     // The route always answers, so it has no error of its own.
@@ -70,6 +74,12 @@ fn condition(text: &str) -> Condition {
 fn with_quota() -> Request<ReplayBody> {
     let mut request = chat();
     request.extensions_mut().insert(quota());
+    request
+}
+
+fn with_the_token() -> Request<ReplayBody> {
+    let mut request = chat();
+    request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer token"));
     request
 }
 

@@ -49,6 +49,8 @@ pub struct CandidateExplanation {
     pub error_count: u64,
     /// How well its quota is known: `fresh`, `stale` or `unknown`.
     pub quota: Cow<'static, str>,
+    /// For how many seconds requests to it still wait for a rate limit to pass, if they do.
+    pub backoff_seconds: Option<f64>,
 }
 
 /// A parameter of a [`CandidateExplanation`].
@@ -126,6 +128,7 @@ impl Explainer {
             provider: name.to_owned(),
             model: target.model().to_owned(),
             parameters: parameters.collect(),
+            backoff_seconds: self.state.backoff(name).map(|rest| rest.as_secs_f64()),
             condition: target.gate().map(|(condition, _)| condition.to_string()),
             is_open: shown.is_ok(),
             reason: shown.unwrap_or_else(|reason| reason),
@@ -170,6 +173,9 @@ fn list(f: &mut fmt::Formatter<'_>, candidates: &[CandidateExplanation]) -> fmt:
         write!(f, "\n     {}", candidate.reason)?;
         let errors = if candidate.error_count == 1 { "error" } else { "errors" };
         write!(f, "\n     {} {errors} counted, quota {}", candidate.error_count, candidate.quota)?;
+        if let Some(seconds) = candidate.backoff_seconds {
+            write!(f, "\n     rate limited for another {seconds:.1} s")?;
+        }
     }
     Ok(())
 }

@@ -87,6 +87,7 @@ fn ready(
         None => None,
     };
     quota::register(backend, &config.routes, clients, &state.quotas);
+    state.backoffs.insert(backend.name.clone(), Backoff::new());
     Ok(stack(backend, provider, file, state))
 }
 
@@ -100,7 +101,7 @@ fn stack(backend: &Backend, provider: Provider, file: Option<CredentialFile>, st
         // Has both handles now; a closed gate calls nothing below.
         .layer(ConditionLayer::from_candidate())
         // Below those that have to see what comes of the second try; above the credential, which is looked up anew for it.
-        .layer(hold(backend))
+        .layer(hold(backend, state.backoffs.get(&backend.name).cloned().unwrap_or_default()))
         // The credential goes in last, so nothing above can log it.
         .layer(credentials::layer(backend.oauth.as_ref(), file))
         // Next to the wire, so that all above judge by the status.
@@ -109,11 +110,11 @@ fn stack(backend: &Backend, provider: Provider, file: Option<CredentialFile>, st
 }
 
 /// The layer that holds a request at a rate limit; for a backend that has none, one that only says that it saw one.
-fn hold(backend: &Backend) -> RateLimitRetryLayer {
+fn hold(backend: &Backend, backoff: Backoff) -> RateLimitRetryLayer {
     let Some(hold) = &backend.hold else {
-        return RateLimitRetryLayer::new(Policy::default().enabled(false), Backoff::new());
+        return RateLimitRetryLayer::new(Policy::default().enabled(false), backoff);
     };
-    RateLimitRetryLayer::new(hold.policy.clone(), Backoff::new()).exhausted(hold.exhausted).label(hold.label.as_str())
+    RateLimitRetryLayer::new(hold.policy.clone(), backoff).exhausted(hold.exhausted).label(hold.label.as_str())
 }
 
 /// The provider of a backend, or why there can be none.
