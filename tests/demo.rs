@@ -51,6 +51,16 @@ async fn the_tour_shows_each_step_and_ends_well() {
         "closed: balance > 0 (balance = 0)",
         "closed: error_count < 3 (error_count = 3)",
         "error no_eligible_provider",
+        "7. A token has expired: it is renewed, and nobody notices",
+        "< 200 from Coder",
+        "Tokens renewed: 1. Requests: 1.",
+        "8. A rate limit: the request is held, and sent once more",
+        "< 200 from Coder, after 1.",
+        "Tokens renewed: 1. Requests: 3.",
+        "9. A second request meets the same rate limit: it waits too",
+        "(2 at once)",
+        "< 200 from Coder, after",
+        "Tokens renewed: 1. Requests: 6.",
     ] {
         assert!(lines.any(|line| line.contains(expected)), "{expected:?} in its place in\n{}", tour.stdout);
     }
@@ -66,7 +76,7 @@ async fn the_demo_serves_until_it_is_told_to_stop() {
 
     let models = get(gateway, "/v1/models", &[]).await.json();
     let models: Vec<_> = models["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
-    assert_eq!(models, ["my-gpt4", "yupp-chat", "llama-fast", "all-gated"]);
+    assert_eq!(models, ["my-gpt4", "yupp-chat", "llama-fast", "coder", "all-gated"]);
     assert_eq!(get(gateway, "/readyz", &[]).await.status, 200);
 
     let answer = post_json(gateway, CHAT, &to("my-gpt4"), &[]).await;

@@ -114,6 +114,19 @@ async fn custom_stack_asks_the_first_while_there_is_a_budget() {
 }
 
 #[tokio::test]
+async fn custom_stack_holds_a_rate_limit_and_puts_in_the_key() {
+    let primary =
+        Upstream::script([Reply::error(429, "slow", "slow down").header("retry-after", "0"), Reply::chat("hi")]);
+    let example = example("custom_stack", []).env("PRIMARY", primary.url("/v1")).env("PRIMARY_KEY", "its-key").start();
+    let client = [("authorization", "Bearer of-the-client")];
+    let answer = post_json(example.listening().await, "/v1/chat/completions", &request(), &client).await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "hi");
+    let keys: Vec<_> =
+        primary.requests().iter().map(|request| request.header("authorization").map(str::to_owned)).collect();
+    assert_eq!(keys, [Some("Bearer its-key".to_owned()), Some("Bearer its-key".to_owned())]);
+}
+
+#[tokio::test]
 async fn one_layer() {
     let upstream = Upstream::script([
         Reply::chat_stream(["h", "i"]),

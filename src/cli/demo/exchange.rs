@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
 use pointsman::provider::Client;
 use pointsman_layers::body::ReplayBody;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 /// Far more than any answer of the demo takes.
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     /// Who had a turn, in order.
     pub(super) attempts: Vec<Attempt>,
     pub(super) retry_after: Option<String>,
+    /// From the request to the end of the answer.
+    pub(super) elapsed: Duration,
     pub(super) content: Content,
 }
 
@@ -54,19 +57,34 @@ pub(super) async fn chat(client: &Client, gateway: SocketAddr, model: &str, stre
         .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .body(ReplayBody::from(json.to_string()))
         .map_err(|error| format!("no such request: {error}"))?;
+    let start = Instant::now();
+    let (parts, body) = send(client, request).await?;
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Answer {
+        status: parts.status,
+        provider: text("x-pointsman-provider"),
+        attempts: attempts(&parts.headers),
+        retry_after: text("retry-after"),
+        elapsed: start.elapsed(),
+        content: if stream && parts.status.is_success() { Content::of_stream(&body) } else { Content::of(&body) },
+    })
+}
+
+/// Asks the gateway what a model leads to.
+pub(super) async fn explain(client: &Client, gateway: SocketAddr, model: &str) -> Result<Value, String> {
+    let request = Request::get(format!("http://{gateway}/v1/pointsman/explain?model={model}"))
+        .body(ReplayBody::default())
+        .map_err(|error| format!("no such request: {error}"))?;
+    let (_, body) = send(client, request).await?;
+    serde_json::from_str(&body).map_err(|error| format!("the explanation cannot be read: {error}"))
+}
+
+async fn send(client: &Client, request: Request<ReplayBody>) -> Result<(Parts, String), String> {
     let exchange = async {
         let response = client.clone().oneshot(request).await.map_err(|error| format!("no answer: {error}"))?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
-        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Answer {
-            status: parts.status,
-            provider: text("x-pointsman-provider"),
-            attempts: attempts(&parts.headers),
-            retry_after: text("retry-after"),
-            content: if stream && parts.status.is_success() { Content::of_stream(&body) } else { Content::of(&body) },
-        })
+        Ok((parts, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
     };
     let overdue = |_| format!("no answer within {PATIENCE:?}");
     tokio::time::timeout(PATIENCE, exchange).await.map_err(overdue)?

@@ -77,8 +77,7 @@ async fn bind(port: Option<u16>) -> Result<Server, String> {
 
 /// What runs: the routes as they are configured, and what the providers do.
 fn greeting(config: &Config) -> String {
-    let mut text =
-        "Pointsman demo: a gateway, and five scripted providers on this machine.\n\nThe routes:\n".to_owned();
+    let mut text = "Pointsman demo: a gateway, and six scripted providers on this machine.\n\nThe routes:\n".to_owned();
     for route in &config.routes {
         let mut name = route.name.as_str();
         for candidate in &route.candidates {
@@ -106,7 +105,7 @@ fn advice(url: &str) -> String {
         )
     };
     format!(
-        "Try in another terminal, each several times:\n\n{}\n{}\n{}\n{}\n  curl {url}/v1/models\n  curl {url}/readyz\n\n\
+        "Try in another terminal, each several times:\n\n{}\n{}\n{}\n{}\n{}\n  curl {url}/v1/models\n  curl {url}/readyz\n\n\
          What happened to a request stands in its answer's headers: x-pointsman-provider\n\
          says who answered, each server-timing who had a turn and what came of it. The\n\
          log below says it in short.\n\n\
@@ -116,6 +115,7 @@ fn advice(url: &str) -> String {
         chat("-i", "llama-fast", ""),
         chat("-iN", "yupp-chat", "\"stream\": true, "),
         chat("-i", "all-gated", ""),
+        chat("-i", "coder", ""),
     )
 }
 
@@ -143,7 +143,7 @@ mod tests {
     fn what_is_printed_fits_a_terminal() {
         let address = |_: &str| Some("http://127.0.0.1:1".to_owned());
         let config = Config::from_yaml_with(CONFIG, &address).unwrap().config;
-        let text = greeting(&config) + &advice("http://127.0.0.1:65535");
+        let text = greeting(&config) + "\n" + &advice("http://127.0.0.1:65535");
         for line in text.lines() {
             assert!(line.chars().count() <= page::WIDTH, "{line}");
         }

@@ -14,7 +14,7 @@ use pointsman::{
 };
 
 use super::{
-    exchange::{Answer, chat},
+    exchange::{Answer, chat, explain},
     page::{Page, Style},
 };
 use crate::cli::Outcome;
@@ -31,6 +31,12 @@ struct Scene {
     stream: bool,
     /// How often it is sent; the answers are alike.
     times: usize,
+    /// Whether it is sent a second time while the first is held at a rate limit.
+    twice: bool,
+    /// The seconds that an answer takes at the least.
+    takes: f64,
+    /// What the provider's text has in it.
+    says: &'static str,
     status: u16,
     /// Who answers; `None`: the gateway itself.
     provider: Option<&'static str>,
@@ -40,7 +46,7 @@ struct Scene {
 }
 
 /// How the answer ends.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Whole,
     /// With an error of this code, after some text or in its place.
@@ -55,6 +61,9 @@ const ONCE: Scene = Scene {
     model: "",
     stream: false,
     times: 1,
+    twice: false,
+    takes: 0.0,
+    says: "",
     status: 200,
     provider: None,
     attempts: &[],
@@ -62,7 +71,7 @@ const ONCE: Scene = Scene {
 };
 
 /// The order matters: the providers remember what was asked of them.
-static STEPS: [Step; 6] = [
+static STEPS: [Step; 9] = [
     Step {
         title: "The first choice answers",
         scenes: &[
@@ -161,6 +170,46 @@ static STEPS: [Step; 6] = [
             ..ONCE
         }],
     },
+    Step {
+        title: "A token has expired: it is renewed, and nobody notices",
+        scenes: &[Scene {
+            shows: "Coder takes the tokens of a login, kept in a file. The one there is too old, so the gateway gets a \
+                    new one, writes it to the file, and sends the request with it.",
+            model: "coder",
+            says: "Tokens renewed: 1. Requests: 1.",
+            provider: Some("Coder"),
+            attempts: &[("Coder", "200")],
+            ..ONCE
+        }],
+    },
+    Step {
+        title: "A rate limit: the request is held, and sent once more",
+        scenes: &[Scene {
+            shows: "Coder's answer to this was 429 with `Retry-After: 1`. The gateway waited that second and asked \
+                    once more; the client saw the second answer alone.",
+            model: "coder",
+            takes: 1.0,
+            says: "Requests: 3.",
+            provider: Some("Coder"),
+            attempts: &[("Coder", "200")],
+            ..ONCE
+        }],
+    },
+    Step {
+        title: "A second request meets the same rate limit: it waits too",
+        scenes: &[Scene {
+            shows: "Two requests. The first met a 429 and was held for two seconds. The second came meanwhile: the \
+                    gateway knew of the limit, so it waited as well, and was sent once.",
+            model: "coder",
+            twice: true,
+            takes: 0.5,
+            // The refused one, and one for each of the two.
+            says: "Requests: 6.",
+            provider: Some("Coder"),
+            attempts: &[("Coder", "200")],
+            ..ONCE
+        }],
+    },
 ];
 
 /// Takes the tour: sends every request through a gateway on a port of its own, and prints what came of it.
@@ -177,7 +226,7 @@ pub(super) async fn take(config: Config) -> Outcome {
         "",
         "",
         &format!(
-            "Pointsman's tour: a gateway on {gateway} and five scripted providers, all on this machine. Each request \
+            "Pointsman's tour: a gateway on {gateway} and six scripted providers, all on this machine. Each request \
              below was sent over TCP, and what is said of it was read from its answer."
         ),
     );
@@ -206,6 +255,9 @@ pub(super) async fn take(config: Config) -> Outcome {
 
 /// Sends a scene's requests. The last answer, if all of them are what the scene shows.
 async fn play(client: &Client, gateway: SocketAddr, scene: &Scene) -> Result<Answer, String> {
+    if scene.twice {
+        return play_twice(client, gateway, scene).await;
+    }
     let mut answer = chat(client, gateway, scene.model, scene.stream).await?;
     check(scene, &answer)?;
     for _ in 1..scene.times {
@@ -213,6 +265,30 @@ async fn play(client: &Client, gateway: SocketAddr, scene: &Scene) -> Result<Ans
         check(scene, &answer)?;
     }
     Ok(answer)
+}
+
+/// Sends a scene's request, and once more when the first is held. Which of them is answered last is chance.
+async fn play_twice(client: &Client, gateway: SocketAddr, scene: &Scene) -> Result<Answer, String> {
+    let second = async {
+        backoff(client, gateway, scene.model).await?;
+        chat(client, gateway, scene.model, scene.stream).await
+    };
+    let (first, second) = tokio::try_join!(chat(client, gateway, scene.model, scene.stream), second)?;
+    let (last, other) = if first.content.text.contains(scene.says) { (first, second) } else { (second, first) };
+    check(&Scene { says: "", ..*scene }, &other)?;
+    check(scene, &last)?;
+    Ok(last)
+}
+
+/// Waits until the gateway holds requests to this model.
+async fn backoff(client: &Client, gateway: SocketAddr, model: &str) -> Result<(), String> {
+    for _ in 0..500 {
+        if explain(client, gateway, model).await?["candidates"][0]["backoff_seconds"].is_number() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err("no request was held".to_owned())
 }
 
 /// Whether the answer is what the scene shows.
@@ -233,6 +309,8 @@ fn check(scene: &Scene, answer: &Answer) -> Result<(), String> {
         && turns().all(|(attempt, (provider, outcome))| {
             attempt.who.split('/').next() == Some(provider) && attempt.skipped().unwrap_or(&attempt.outcome) == *outcome
         })
+        && answer.elapsed.as_secs_f64() >= scene.takes
+        && content.text.contains(scene.says)
         && ends_as_shown;
     match is_as_shown {
         true => Ok(()),
@@ -245,12 +323,19 @@ fn show(scene: &Scene, answer: &Answer, page: &mut Page) {
         page.paragraph(Style::Plain, "\n   ", "   ", scene.shows);
     }
     let field = if scene.stream { r#", "stream": true"# } else { "" };
-    let times = if scene.times > 1 { format!("  ({} times)", scene.times) } else { String::new() };
+    let times = match scene.times {
+        _ if scene.twice => "  (2 at once)".to_owned(),
+        1 => String::new(),
+        times => format!("  ({times} times)"),
+    };
     let request = format!("POST /v1/chat/completions {{\"model\": \"{}\"{field}, ...}}{times}", scene.model);
     page.line(Style::Plain, "\n   > ", &request);
 
     let status = answer.status.as_u16();
     let line = match &answer.provider {
+        Some(provider) if scene.takes > 0.0 => {
+            format!("{status} from {provider}, after {:.1} s", answer.elapsed.as_secs_f64())
+        }
         Some(provider) => format!("{status} from {provider}"),
         None => format!("{status} from the gateway"),
     };
@@ -296,6 +381,7 @@ mod tests {
             provider: Some("b".into()),
             attempts: vec![attempt("a/x", "skipped (closed: balance > 0 (balance = 0))"), attempt("b/y", "200")],
             retry_after: None,
+            elapsed: Duration::from_secs(1),
             content: Content { text: "Hello".into(), error: Some(("broken".into(), "it broke".into())), done: false },
         }
     }
@@ -307,11 +393,15 @@ mod tests {
             provider: Some("b"),
             attempts: &[("a", "closed: balance > 0 (balance = 0)"), ("b", "200")],
             ends: Ends::InError { code: "broken", after_text: true },
+            takes: 1.0,
+            says: "Hell",
             ..ONCE
         };
         assert_eq!(check(&scene, &answer()), Ok(()));
 
-        let others: [fn(&mut Answer); 9] = [
+        let others: [fn(&mut Answer); 11] = [
+            |answer| answer.elapsed = Duration::from_millis(999),
+            |answer| answer.content.text = "Good day".into(),
             |answer| answer.status = StatusCode::ACCEPTED,
             |answer| answer.provider = Some("a".into()),
             |answer| answer.provider = None,
