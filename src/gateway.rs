@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 pub(crate) mod error_shape;
 mod explain;
 mod health;
+mod in_flight;
 mod models;
 mod providers;
 mod quota;
@@ -59,6 +60,7 @@ use self::{
     error_shape::{ErrorShape, ErrorShapeLayer},
     explain::Explainer,
     health::Health,
+    in_flight::{InFlight, InFlightBody, InFlightLayer},
     models::Models,
     providers::{ProviderAnswer, Providers},
     report::{PanicAnswer, Report, ReportLayer},
@@ -72,10 +74,10 @@ pub use self::explain::{CandidateExplanation, Explanation, ParameterExplanation}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a request is answered with, from the collected body inward.
-type CoreBody = AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>;
+/// What a request is answered with, from its place among those under way inward.
+type CoreBody = InFlightBody<AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>>;
 
-type Selected = Collect<Report<Select>>;
+type Selected = InFlight<Collect<Report<Select>>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
 type Guarded = Checked<Checked<Checked<Selected, Api>, ClientKeys>, Health>;
 type Caught = CatchPanic<Guarded, PanicAnswer>;
@@ -231,6 +233,8 @@ fn build(
         .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
         // Answers what needs no provider and refuses what leads nowhere, still without the body.
         .layer(ValidateRequestHeaderLayer::custom(Api::new(Models::of(config), explainer, instance)))
+        // Before anything is held for the request; what needs no provider has been answered, overload or not.
+        .layer(InFlightLayer::new(server.max_in_flight))
         // From here on the body is in memory and can be sent again.
         .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
         // Tells the client and the log what the route did.
