@@ -6,6 +6,7 @@
 
 mod api;
 mod client_keys;
+pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod error_shape;
 mod explain;

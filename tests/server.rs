@@ -2,6 +2,7 @@
 
 mod support;
 
+use bytes::Bytes;
 use serde_json::json;
 use support::{
     Answer, Binary, Client, Ended, Finished, Gate, Refusing, Reply, Running, Signal, Upstream, backend, backends, get,
@@ -321,12 +322,10 @@ mod stops {
         assert_eq!(running.finished().await.status.code(), Some(0));
     }
 
-    /// A stream that never ends is cut, and looks so.
-    async fn cuts(running: Running, mut client: Client) -> Finished {
+    /// What comes of the program, and of the rest of a stream that never ends.
+    async fn stops(running: Running, mut client: Client) -> (Finished, (Bytes, Ended)) {
         running.signal(Signal::Term).await;
-        let finished = running.finished().await;
-        assert_eq!(client.rest().await.1, Ended::Cut);
-        finished
+        (running.finished().await, client.rest().await)
     }
 
     #[tokio::test]
@@ -335,11 +334,58 @@ mod stops {
         for (args, server) in [(vec!["--shutdown-timeout", "100ms"], ""), (vec![], "shutdown_timeout: 100ms")] {
             let running = serving(&config(&upstream, server), &args);
             let client = streaming(&running).await;
-            let finished = cuts(running, client).await;
+            let (finished, (rest, end)) = stops(running, client).await;
+            let rest = String::from_utf8_lossy(&rest);
+            assert!(rest.contains("upstream_stream_broken") && !rest.contains("[DONE]"), "{rest}");
+            assert_eq!(end, Ended::Clean, "what ends with an error needs no other sign");
             assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
             assert!(finished.stderr.contains("cut=1"), "{}", finished.stderr);
         }
         upstream.all_closed().await;
+    }
+
+    /// The old refresh token is spent when the new one is issued: an end in between would lose the login.
+    #[tokio::test]
+    async fn not_before_a_login_that_is_being_renewed() {
+        let (gate, upstream) = (Gate::new(), Upstream::always(Reply::chat("hello")));
+        let granted = json!({ "access_token": "new", "refresh_token": "next", "expires_in": 3600 });
+        let body = granted.to_string();
+        let reply = Reply::new(200)
+            .header("content-type", "application/json")
+            .header("content-length", &body.len().to_string())
+            .gate(&gate)
+            .data(body);
+        let tokens = Upstream::script([reply]);
+        let text = format!(
+            "server: {{ port: 0, shutdown_timeout: 100ms }}\ndefault_backend: a\nbackends:\n  a:\n    type: openai\n    \
+             base_url: \"{}/v1\"\n    oauth: {{ path: login.json, fields: {{ access: /access_token, refresh: /refresh_token }}, \
+             expiry: {{ field: /expiry_date, unit: ms }}, refresh: {{ url: \"{}\", client_id: x }} }}\n",
+            upstream.url(""),
+            tokens.url("/token"),
+        );
+        let login = json!({ "access_token": "old", "refresh_token": "spent", "expiry_date": 1 }).to_string();
+        let running = Binary::new([""; 0]).file("config.yaml", text).file("login.json", login).start();
+        let mut client = Client::connect(running.listening().await).await;
+        client.post(CHAT, &json!({ "model": "m" }), &[]).await;
+        tokens.wait_for(1).await;
+        running.signal(Signal::Term).await;
+        // The request is given up at the limit, and the renewal is not.
+        assert_eq!(client.answer().await.status, 503);
+        gate.open();
+        let file = running.home().join("login.json");
+        let file = tokio::task::spawn_blocking(move || {
+            loop {
+                let text = std::fs::read_to_string(&file).expect("a file");
+                if text.contains("next") {
+                    return text;
+                }
+                std::thread::yield_now();
+            }
+        });
+        let file = support::guard("the new login", file).await.expect("no panic");
+        assert!(file.contains("new"), "{file}");
+        assert_eq!(running.finished().await.status.code(), Some(0));
+        assert!(upstream.requests().is_empty());
     }
 
     #[tokio::test]
@@ -349,8 +395,8 @@ mod stops {
         let client = streaming(&running).await;
         running.signal(Signal::Int).await;
         running.line("stopping").await;
-        let finished = cuts(running, client).await;
-        assert_eq!(finished.status.code(), Some(130), "{}", finished.stderr);
+        let (finished, (_, end)) = stops(running, client).await;
+        assert_eq!((finished.status.code(), end), (Some(130), Ended::Cut), "{}", finished.stderr);
         upstream.all_closed().await;
     }
 }
@@ -509,60 +555,6 @@ async fn keys_are_masked_where_a_mistake_is_shown() {
         assert_eq!(finished.status.code(), Some(1));
         assert!(finished.stderr.contains("unknown key `oops`"), "{}", finished.stderr);
         assert!(!finished.stderr.contains("canary") && !finished.stdout.contains("canary"), "{}", finished.stderr);
-    }
-}
-
-/// Requests that another server on the way could read in another way.
-#[tokio::test]
-async fn it_refuses_heads_of_two_readings() {
-    let upstream = Upstream::always(Reply::chat("hello"));
-    let running = serving(&config(&upstream, ""), &[]);
-    let addr = running.listening().await;
-    let with = |version: &str, target: &str, fields: &str| {
-        format!("POST {CHAT}{target} HTTP/{version}\r\n{fields}content-length: 13\r\n\r\n{{\"model\":\"m\"}}")
-    };
-    let encoded = |fields: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n0\r\n\r\n");
-    let long = |length: usize| format!("?{}", "x".repeat(length - CHAT.len() - 1));
-    for (what, request, status) in [
-        ("a usual one", with("1.1", "", "host: h\r\n"), 200),
-        ("one of HTTP/1.0", with("1.0", "", ""), 200),
-        ("a long target", with("1.1", &long(16 * 1024), "host: h\r\n"), 200),
-        ("one that is longer", with("1.1", &long(16 * 1024 + 1), "host: h\r\n"), 414),
-        ("no host", with("1.1", "", ""), 400),
-        ("two hosts", with("1.1", "", "host: a\r\nhost: b\r\n"), 400),
-        ("two lengths", with("1.1", "", "host: h\r\ncontent-length: 14\r\n"), 400),
-        ("gzip and chunked", encoded("transfer-encoding: gzip, chunked\r\n"), 400),
-        ("gzip, then chunked", encoded("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n"), 400),
-        ("gzip alone", encoded("transfer-encoding: gzip\r\n"), 400),
-        ("a huge head", with("1.1", "", &format!("host: h\r\nx-a: {}\r\n", "x".repeat(70 * 1024))), 431),
-        ("many fields", with("1.1", "", &format!("host: h\r\n{}", "x-a: b\r\n".repeat(100))), 431),
-    ] {
-        let mut client = Client::connect(addr).await;
-        // It may be refused before it is all sent.
-        let _ = client.try_send(request).await;
-        let answer = client.answer().await;
-        assert_eq!(answer.status, status, "{what}: {}", answer.text());
-        if status >= 400 {
-            assert_eq!(answer.header("connection"), Some("close"), "{what}");
-        }
-    }
-    assert_eq!(upstream.requests().len(), 3);
-}
-
-/// The length does not count then, and the connection cannot be used to smuggle in another request.
-#[tokio::test]
-async fn it_closes_after_a_request_of_two_framings() {
-    let upstream = Upstream::always(Reply::chat("hello"));
-    let running = serving(&config(&upstream, ""), &[]);
-    for fields in
-        ["content-length: 3\r\ntransfer-encoding: chunked\r\n", "transfer-encoding: chunked\r\ncontent-length: 3\r\n"]
-    {
-        let mut client = Client::connect(running.listening().await).await;
-        let smuggled = "GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n";
-        let body = "d\r\n{\"model\":\"m\"}\r\n0\r\n\r\n";
-        client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}{smuggled}")).await;
-        let (everything, _) = client.everything().await;
-        assert_eq!(String::from_utf8_lossy(&everything).matches("HTTP/1.1 ").count(), 1);
     }
 }
 

@@ -151,6 +151,11 @@ impl ErrorAnswer {
         &self.message
     }
 
+    /// The headers that were added to the answer.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
     /// The JSON text of the error.
     pub fn to_json(&self) -> Bytes {
         #[derive(Serialize)]

@@ -4,7 +4,7 @@ use super::{ConfigArg, Outcome, load, log, runtime, signals};
 use pointsman::{
     Gateway,
     config::{self, Config, GateSource, Loaded, Overrides, ProcessEnvironment, Secret},
-    server::{Limits, Server},
+    server::{Limits, Server, Tls},
 };
 
 #[derive(Debug, clap::Args)]
@@ -81,13 +81,18 @@ fn configuration(args: Args) -> Result<Config, String> {
 
 async fn serve(config: Config) -> Outcome {
     let address = address(&config).await?;
-    let server = Server::bind(address, limits(&config.server))
+    let mut server = Server::bind(address, limits(&config.server))
         .await
         .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
+    let mut scheme = "http";
+    if let Some(files) = &config.server.tls {
+        let tls = Tls::from_files(&files.cert, &files.key).map_err(|error| format!("error: `server.tls`: {error}"))?;
+        (server, scheme) = (server.tls(tls), "https");
+    }
     let bound = server.local_addr().map_err(|error| format!("error: {error}"))?;
     let stopped = signals::stop()?;
     let gateway = Gateway::from_config(config);
-    tracing::info!("listening on http://{bound}");
+    tracing::info!("listening on {scheme}://{bound}");
 
     let (draining, settling) = (gateway.clone(), gateway.clone());
     let stop = async move {
@@ -133,6 +138,7 @@ fn limits(server: &config::Server) -> Limits {
     Limits {
         header_bytes: server.header_limit,
         header_timeout: server.header_timeout,
+        keep_alive_timeout: server.keep_alive_timeout,
         connections: server.max_connections,
         shutdown_timeout: server.shutdown_timeout,
     }

@@ -99,7 +99,7 @@ pub use self::{
     quota::QuotaConfig,
     route::{Candidate, Route},
     secret::{Raw, Secret},
-    server::Server,
+    server::{Server, Tls},
 };
 pub use crate::provider::{
     Timeouts,

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use super::{Raw, Secret, decode::Cursor, fields::Fields};
+use super::{Secret, decode::Cursor, fields::Fields};
 
 /// The listener, who may come in, and the limits. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -30,8 +30,18 @@ pub struct Server {
     pub max_in_flight: usize,
     /// How long a shutdown waits for requests to end; 30 s.
     pub shutdown_timeout: Duration,
-    /// Certificate and key, as written.
-    pub tls: Raw,
+    /// Certificate and key, if it is to speak TLS.
+    pub tls: Option<Tls>,
+}
+
+/// The PEM files of a listener that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The certificate chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key of the first certificate.
+    pub key: PathBuf,
 }
 
 impl Default for Server {
@@ -49,7 +59,7 @@ impl Default for Server {
             max_connections: 20_000,
             max_in_flight: 10_000,
             shutdown_timeout: Duration::from_secs(30),
-            tls: Raw::default(),
+            tls: None,
         }
     }
 }
@@ -74,10 +84,31 @@ impl Server {
             max_connections: fields.optional("max_connections", Cursor::count).unwrap_or(usual.max_connections),
             max_in_flight: fields.optional("max_in_flight", Cursor::count).unwrap_or(usual.max_in_flight),
             shutdown_timeout: fields.optional("shutdown_timeout", Cursor::duration).unwrap_or(usual.shutdown_timeout),
-            tls: fields.optional("tls", Cursor::json_object).map(Raw).unwrap_or_default(),
+            tls: fields.optional("tls", Tls::decode),
         };
         fields.finish();
         Some(server)
+    }
+}
+
+impl Tls {
+    fn decode(at: Cursor<'_>) -> Option<Self> {
+        let mut fields = Fields::of(at)?;
+        let (cert, key) = (fields.required("cert", readable), fields.required("key", readable));
+        fields.finish();
+        Some(Self { cert: cert?, key: key? })
+    }
+}
+
+/// The path of a file that is there. What is in it the server finds out.
+fn readable(at: Cursor<'_>) -> Option<PathBuf> {
+    let path = at.path()?;
+    match std::fs::File::open(&path) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            let error = at.error(format!("{} cannot be read: {error}", path.display()));
+            at.fail(error.label("expected a PEM file").help("a relative path starts at the configuration's folder"))
+        }
     }
 }
 

@@ -22,7 +22,11 @@ use pointsman_layers::{
 use tower::{ServiceBuilder, ServiceExt as _, util::Oneshot};
 use tower_service::Service;
 
-use super::{State, credentials, quota};
+use super::{
+    State,
+    connection::{Connection, Cut, CutBody},
+    credentials, quota,
+};
 use crate::{
     config::{AuthForm, Backend, Config, Secret},
     provider::{ClassifyProviderError, Client, Provider, ProviderBody, ProviderError},
@@ -35,8 +39,9 @@ type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<Wire, C
 type Wire = FirstEvent<Provider, ClassifyProviderError>;
 
 /// What a request to a provider is answered with.
-pub(super) type ProviderAnswer =
-    AnswerBody<ReportBody<AnswerBody<AnswerBody<PeekedBody<AnswerBody<WireBody>>>>, ErrorReport>>;
+pub(super) type ProviderAnswer = AnswerBody<CutBody<StackBody>>;
+
+type StackBody = ReportBody<AnswerBody<AnswerBody<PeekedBody<AnswerBody<WireBody>>>>, ErrorReport>;
 
 type WireBody = AnswerBody<FirstEventBody<ProviderBody>>;
 
@@ -166,21 +171,23 @@ impl Service<Request<ReplayBody>> for Providers {
     }
 
     fn call(&mut self, request: Request<ReplayBody>) -> ProvidersFuture {
+        let cut = request.extensions().get::<Connection>().map(Connection::cut);
         let name = request.extensions().get::<Candidate>().map(|candidate| &*candidate.provider);
         let stage = match name.and_then(|name| self.by_name.get(name)) {
             Some(Slot::Ready(stack)) => Stage::Calling(stack.as_ref().clone().oneshot(request)),
             Some(Slot::Unavailable(reason)) => Stage::Closed(Some(Arc::clone(reason))),
             None => Stage::Closed(Some(Arc::from("there is no backend of this name"))),
         };
-        ProvidersFuture { stage }
+        ProvidersFuture { stage, cut }
     }
 }
 
 /// The response future of [`Providers`].
-#[pin_project]
+#[pin_project(project = ProvidersFutureProj)]
 pub(super) struct ProvidersFuture {
     #[pin]
     stage: Stage,
+    cut: Option<Cut>,
 }
 
 #[pin_project(project = StageProj)]
@@ -194,8 +201,12 @@ impl Future for ProvidersFuture {
     type Output = Result<Response<ProviderAnswer>, ProviderError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().stage.project() {
-            StageProj::Calling(future) => future.poll(cx).map_ok(|response| response.map(AnswerBody::inner)),
+        let ProvidersFutureProj { stage, cut } = self.project();
+        match stage.project() {
+            StageProj::Calling(future) => {
+                let in_time = |body| AnswerBody::inner(CutBody::new(body, cut.take()));
+                future.poll(cx).map_ok(|response| response.map(in_time))
+            }
             StageProj::Closed(reason) => {
                 let reason = reason.take().expect("a future is not polled after it is ready");
                 let mut response =

@@ -18,6 +18,7 @@ enum Kind {
     IdleTimeout(Duration),
     Broken,
     InvalidUrl,
+    Stopping,
 }
 
 impl ProviderError {
@@ -37,6 +38,11 @@ impl ProviderError {
         Self { kind: Kind::Broken, source: Some(source.into()) }
     }
 
+    /// The answer is given up because the gateway stops.
+    pub(crate) fn stopping() -> Self {
+        Self { kind: Kind::Stopping, source: None }
+    }
+
     pub(super) fn request(source: hyper_util::client::legacy::Error) -> Self {
         let kind = if source.is_connect() { Kind::Connect } else { Kind::Broken };
         Self { kind, source: Some(source.into()) }
@@ -47,7 +53,7 @@ impl ProviderError {
         match self.kind {
             Kind::Connect => Failure::UNREACHABLE,
             Kind::HeaderTimeout(_) | Kind::IdleTimeout(_) => Failure::TIMEOUT,
-            Kind::Broken => Failure::BROKEN,
+            Kind::Broken | Kind::Stopping => Failure::BROKEN,
             Kind::InvalidUrl => Failure { kind: FailureKind::Unreachable, ambiguous: false },
         }
     }
@@ -60,6 +66,7 @@ impl fmt::Display for ProviderError {
             Kind::HeaderTimeout(timeout) => return write!(f, "no answer within {timeout:?}"),
             Kind::IdleTimeout(timeout) => return write!(f, "nothing more came for {timeout:?}"),
             Kind::Broken => f.write_str("the connection broke")?,
+            Kind::Stopping => return f.write_str("the gateway stops"),
             Kind::InvalidUrl => f.write_str("the request's path cannot be joined to the provider's URL")?,
         }
         // The innermost cause says it best: `connection refused`, not `client error (Connect)`.

@@ -1,36 +1,56 @@
 //! The server: a listener in front of a [`Gateway`](crate::Gateway), or of any service like it.
 
+mod connection;
+mod heads;
+mod io;
+mod refuse;
+mod state;
 mod strict;
+mod tls;
 
-use std::{convert::Infallible, error::Error, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tower_service::Service;
 
-use self::strict::Strict;
+pub use self::tls::{Tls, TlsError};
+use self::{
+    connection::{Connections, Phase},
+    refuse::Refusals,
+    state::State,
+};
+pub use crate::gateway::connection::{Connection, Cut};
 use crate::gateway::{instance_id, request_id::Ids};
+
+/// The most header fields of a request.
+const MOST_FIELDS: usize = 100;
+
+/// How long a server that stops still takes connections, and then reads from them: what clients sent before they could
+/// know is answered.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// The time that is left, after the shutdown timeout, to say that an answer ends here.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The limits of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The size of a request's head in bytes, answered with 431 above. 64 KiB.
     pub header_bytes: usize,
-    /// The time for a whole request head. 10 s.
+    /// The time for a whole request head, answered with 408 after, and for a TLS handshake. 10 s.
     pub header_timeout: Duration,
-    /// Connections at a time; further ones are closed at once. 20,000.
+    /// The time after which a connection without a request is closed. 75 s.
+    pub keep_alive_timeout: Duration,
+    /// Connections at a time; further ones are answered with 503 and closed at once. 20,000.
     pub connections: usize,
     /// The time that requests have to finish when the server stops. 30 s.
     pub shutdown_timeout: Duration,
@@ -41,13 +61,14 @@ impl Default for Limits {
         Self {
             header_bytes: 64 * 1024,
             header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             connections: 20_000,
             shutdown_timeout: Duration::from_secs(30),
         }
     }
 }
 
-/// A bound listener, ready to serve HTTP/1.1 and HTTP/2.
+/// A bound listener, ready to serve HTTP/1.1 and HTTP/2, with or without TLS.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -71,6 +92,7 @@ impl Default for Limits {
 pub struct Server {
     listener: TcpListener,
     limits: Limits,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -79,8 +101,14 @@ impl Server {
     /// # Errors
     ///
     /// What the system says: the address is in use, or not this machine's, or needs more rights.
-    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, limits })
+    pub async fn bind(address: SocketAddr, limits: Limits) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, limits, tls: None })
+    }
+
+    /// Speaks TLS, and nothing else.
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// The address that was bound.
@@ -88,15 +116,17 @@ impl Server {
     /// # Errors
     ///
     /// If the system cannot tell.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until `stop` is ready, then closes the listener and lets the requests that were accepted finish, up to
-    /// the shutdown timeout. Returns how many connections had to be cut.
+    /// the shutdown timeout. Those that are left get a last word: a 503, or what the service says on
+    /// [`Connection::cut`]. Returns how many connections had to be cut.
     ///
-    /// A request without exactly one `Host`, with a transfer encoding beside `chunked` (400), or with a target over
-    /// 16 KiB (414) does not reach the service, and its connection is closed.
+    /// A request that another server could read in another way (400), with a target over 16 KiB (414), with more than
+    /// 100 header fields (431), and `CONNECT` and `TRACE` (405) do not reach the service, and their connection is
+    /// closed. The service finds a [`Connection`] among the extensions of each request.
     pub async fn serve<S, B>(self, service: S, stop: impl Future<Output = ()>) -> usize
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -104,76 +134,73 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { listener, limits } = self;
-        let builder = connection_builder(&limits);
+        let Self { listener, limits, tls } = self;
+        let serving = Connections::new(&limits, Ids::new(instance_id()));
         let places = Arc::new(Semaphore::new(limits.connections));
-        let graceful = GracefulShutdown::new();
-        let ids = Ids::new(instance_id());
+        let refusals = Refusals::new(tls.is_some());
+        // Looks for new certificates as long as this server runs.
+        let _watching = tls.as_ref().map(Tls::watch);
+        let (phase, phases) = watch::channel(Phase::Serve);
         let mut connections = JoinSet::new();
-        tokio::pin!(stop);
+        let mut stop = std::pin::pin!(async {
+            stop.await;
+            tokio::time::sleep(LINGER).await;
+        });
         loop {
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 // In this order, so that a signal is listened for before the first connection is taken, and heard before
                 // the next one.
                 biased;
                 () = &mut stop => break,
                 // Takes the finished ones out of the set, which would grow without end.
                 Some(_) = connections.join_next() => continue,
-                stream = accept(&listener) => stream,
+                accepted = accept(&listener) => accepted,
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 tracing::warn!(limit = limits.connections, "too many connections; refused one");
+                refusals.refuse(stream);
                 continue;
             };
-            let service = TowerToHyperService::new(Strict::new(service.clone(), ids.clone()));
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
+            let (service, serving, tls, phases) = (service.clone(), serving.clone(), tls.clone(), phases.clone());
             connections.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended with an error");
+                match tls {
+                    None => serving.serve(stream, service, State::new(peer), phases).await,
+                    Some(tls) => match timeout(limits.header_timeout, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => serving.serve(stream, service, State::new(peer), phases).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    },
                 }
                 drop(place);
             });
         }
         drop(listener);
-        if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
-            tracing::warn!(after = ?limits.shutdown_timeout, "requests were still running; their connections are cut");
+        tokio::time::sleep(LINGER).await;
+        phase.send_replace(Phase::Drain);
+        let all_closed = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+        if timeout(limits.shutdown_timeout, all_closed(&mut connections)).await.is_ok() {
+            return 0;
         }
-        // A connection that is done may not have been taken out of the set yet.
-        while connections.try_join_next().is_some() {}
         let cut = connections.len();
+        tracing::warn!(after = ?limits.shutdown_timeout, cut, "requests were still running; their connections are cut");
+        phase.send_replace(Phase::Cut);
+        // Some clients do not read what they are told.
+        let _ = timeout(LAST_WORDS, all_closed(&mut connections)).await;
         connections.shutdown().await;
         cut
     }
 }
 
-fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        // Without a timer, hyper does not enforce its header timeout.
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(100)
-        // hyper's least is 8 KiB.
-        .max_buf_size(limits.header_bytes.max(8 * 1024));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
-    builder
-}
-
 /// The next connection. Running out of file descriptors passes, so the server waits it out.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Events are small and have to leave at once.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                return stream;
+                return (stream, peer);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

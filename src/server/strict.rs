@@ -1,31 +1,40 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use http_body::Body;
 use pin_project::pin_project;
-use pointsman_layers::body::{AnswerBody, ErrorAnswer};
+use pointsman_layers::body::{AnswerBody, BodyEnd, ErrorAnswer, Report, ReportBody};
 use tower_service::Service;
 
-use crate::gateway::{error_shape::shaped, request_id::Ids};
+use super::{
+    MOST_FIELDS,
+    heads::Fault,
+    state::{InFlight, State},
+};
+use crate::gateway::{connection::Cut, error_shape::shaped, request_id::Ids};
 
 /// The longest target of a request, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
 
 /// Refuses requests that another server could read in another way, and that hyper lets pass; their connection is closed.
+/// Counts a request as under way until its answer is over.
 #[derive(Clone, Debug)]
 pub(super) struct Strict<S> {
     inner: S,
+    state: Arc<State>,
     ids: Ids,
 }
 
 impl<S> Strict<S> {
-    pub(super) fn new(inner: S, ids: Ids) -> Self {
-        Self { inner, ids }
+    pub(super) fn new(inner: S, state: Arc<State>, ids: Ids) -> Self {
+        Self { inner, state, ids }
     }
 }
 
@@ -34,7 +43,7 @@ where
     S: Service<Request<Q>, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
-    type Response = Response<AnswerBody<B>>;
+    type Response = Response<ReportBody<AnswerBody<B>, InFlight>>;
     type Error = S::Error;
     type Future = StrictFuture<S::Future, B>;
 
@@ -42,58 +51,137 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Q>) -> StrictFuture<S::Future, B> {
-        match fault(&request) {
-            None => StrictFuture::Calling(self.inner.call(request)),
-            Some(answer) => {
-                let answer = answer.header(header::CONNECTION, HeaderValue::from_static("close"));
-                let id = self.ids.of(request.headers());
-                StrictFuture::Refused(Some(Box::new(shaped(answer, request.uri().path(), id))))
+    fn call(&mut self, mut request: Request<Q>) -> StrictFuture<S::Future, B> {
+        let (in_flight, fault) = self.state.take();
+        let stage = match fault.map(of_two_readings).or_else(|| fault_of(&request)) {
+            None => {
+                let cut = self.state.connection().cut();
+                request.extensions_mut().insert(self.state.connection().clone());
+                Stage::Calling { future: self.inner.call(request), cut }
             }
-        }
+            Some(answer) => {
+                let id = self.ids.of(request.headers());
+                tracing::debug!(id = ?id, code = answer.code(), "refused a request: {}", answer.message());
+                let answer = answer.header(header::CONNECTION, HeaderValue::from_static("close"));
+                Stage::Refused(Some(Box::new(shaped(answer, request.uri().path(), id))))
+            }
+        };
+        StrictFuture { stage, in_flight: Some(in_flight) }
     }
 }
 
-fn fault<Q>(request: &Request<Q>) -> Option<ErrorAnswer> {
+fn of_two_readings(fault: Fault) -> ErrorAnswer {
+    let (code, message) = match fault {
+        Fault::BareLineFeed => ("invalid_line_end", "the lines of a request's head end with CR LF"),
+        Fault::TwoFramings => ("ambiguous_length", "a request has one Content-Length, or a Transfer-Encoding alone"),
+    };
+    ErrorAnswer::new(StatusCode::BAD_REQUEST, code, message)
+}
+
+fn fault_of<Q>(request: &Request<Q>) -> Option<ErrorAnswer> {
+    let (uri, headers) = (request.uri(), request.headers());
     let refuse = |status, code, message| Some(ErrorAnswer::new(status, code, message));
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > LONGEST_TARGET {
-        return refuse(StatusCode::URI_TOO_LONG, "uri_too_long", "the path and query are over 16 KiB");
+    let bad = |code, message| refuse(StatusCode::BAD_REQUEST, code, message);
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        let refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this is no proxy, and no mirror");
+        return refusal.map(|answer| answer.header(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST")));
     }
-    // HTTP/2 has neither of what follows, and HTTP/1.0 need not have a host.
-    if request.version() != Version::HTTP_11 {
-        return None;
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target + uri.authority().map_or(0, |authority| authority.as_str().len()) > LONGEST_TARGET {
+        return refuse(StatusCode::URI_TOO_LONG, "uri_too_long", "the target of the request is over 16 KiB");
     }
-    if request.headers().get_all(header::HOST).iter().count() != 1 {
-        return refuse(StatusCode::BAD_REQUEST, "invalid_host", "a request has exactly one Host header");
+    // Over HTTP/1, hyper has counted them.
+    if headers.len() > MOST_FIELDS {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return refuse(status, "too_many_headers", "a request has at most 100 header fields");
     }
-    let mut encodings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
-    if encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        let message = "of the transfer encodings, only `chunked` is known here";
-        return refuse(StatusCode::BAD_REQUEST, "invalid_transfer_encoding", message);
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    // HTTP/2 has the host in its target, and HTTP/1.0 need not have one.
+    if another.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
+        return bad("invalid_host", "a request has exactly one Host header");
+    }
+    if let Some(host) = host {
+        let host = Authority::try_from(host.as_bytes()).ok().filter(is_host);
+        match (host, uri.authority()) {
+            (None, _) => return bad("invalid_host", "the Host header is no name of a host"),
+            (Some(host), Some(target)) if !host.as_str().eq_ignore_ascii_case(target.as_str()) => {
+                return bad("invalid_host", "the Host header and the target of the request name two hosts");
+            }
+            _ => {}
+        }
+    }
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = encodings.next();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if encodings.next().is_some() || first.is_some_and(|encoding| !is_chunked(encoding)) {
+        return bad("invalid_transfer_encoding", "of the transfer encodings, only `chunked` is known here, and once");
     }
     None
 }
 
+/// A name or an address, with or without a port; nothing that another reader could take apart.
+fn is_host(authority: &Authority) -> bool {
+    let (text, host) = (authority.as_str(), authority.host());
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%[]:".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_usual) && (text.len() == host.len() || authority.port_u16().is_some())
+}
+
+impl Report for InFlight {
+    fn report(self, _: BodyEnd) {
+        drop(self);
+    }
+}
+
 /// The response future of [`Strict`].
-#[pin_project(project = StrictFutureProj)]
-pub(super) enum StrictFuture<F, B> {
-    Calling(#[pin] F),
+#[pin_project]
+pub(super) struct StrictFuture<F, B> {
+    #[pin]
+    stage: Stage<F, B>,
+    in_flight: Option<InFlight>,
+}
+
+#[pin_project(project = StageProj)]
+enum Stage<F, B> {
+    Calling {
+        #[pin]
+        future: F,
+        #[pin]
+        cut: Cut,
+    },
     Refused(Option<Box<Response<AnswerBody<B>>>>),
 }
 
 impl<F, B, E> Future for StrictFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
 {
-    type Output = Result<Response<AnswerBody<B>>, E>;
+    type Output = Result<Response<ReportBody<AnswerBody<B>, InFlight>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project() {
-            StrictFutureProj::Calling(future) => {
-                ready!(future.poll(cx)).map(|response| response.map(AnswerBody::inner))
-            }
-            StrictFutureProj::Refused(answer) => Ok(*answer.take().expect("a future is not polled after it is ready")),
-        })
+        const TWICE: &str = "a future is not polled after it is ready";
+        let mut this = self.project();
+        let response = match this.stage.as_mut().project() {
+            StageProj::Calling { future, cut } => match future.poll(cx) {
+                Poll::Ready(response) => response?.map(AnswerBody::inner),
+                Poll::Pending => match cut.poll(cx) {
+                    Poll::Ready(()) => stopping().into_response(),
+                    Poll::Pending => return Poll::Pending,
+                },
+            },
+            StageProj::Refused(answer) => *answer.take().expect(TWICE),
+        };
+        // What was cut ends here, and not when the answer is written.
+        this.stage.set(Stage::Refused(None));
+        let in_flight = this.in_flight.take().expect(TWICE);
+        Poll::Ready(Ok(response.map(|body| ReportBody::new(body, in_flight))))
     }
+}
+
+/// The answer to a request that could not be answered before the server had to stop.
+fn stopping() -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "server_stopping", "the gateway stops; send the request again")
+        .retry_after(Duration::from_secs(1))
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
 }

@@ -1,0 +1,119 @@
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tokio::sync::{Notify, futures::OwnedNotified};
+
+use crate::provider::ProviderError;
+
+/// The connection that a request came on: an extension of every request that a [`Server`](crate::server::Server) takes.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    peer: SocketAddr,
+    is_cut: AtomicBool,
+    /// Wakes what waits for the cut.
+    cutting: Arc<Notify>,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr) -> Self {
+        Self(Arc::new(Shared { peer, is_cut: AtomicBool::new(false), cutting: Arc::default() }))
+    }
+
+    /// The address of the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Ready when the server stops and waits no longer for the requests that are under way: what is still to be said
+    /// has to be said now.
+    pub fn cut(&self) -> Cut {
+        Cut { notified: None, shared: Arc::clone(&self.0) }
+    }
+
+    /// Makes every [`Cut`] of this connection ready.
+    pub(crate) fn cut_now(&self) {
+        self.0.is_cut.store(true, SeqCst);
+        self.0.cutting.notify_waiters();
+    }
+}
+
+/// The future of [`Connection::cut`].
+#[pin_project]
+#[derive(Debug)]
+pub struct Cut {
+    #[pin]
+    notified: Option<OwnedNotified>,
+    shared: Arc<Shared>,
+}
+
+impl Future for Cut {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.notified.is_none() {
+            this.notified.set(Some(Arc::clone(&this.shared.cutting).notified_owned()));
+        }
+        // It is registered now, so a cut after this look wakes it.
+        if this.shared.is_cut.load(SeqCst) {
+            return Poll::Ready(());
+        }
+        match this.notified.as_pin_mut() {
+            Some(notified) => notified.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// A provider's body that breaks when its connection is cut, so that the client is told as of any other break.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct CutBody<B> {
+    #[pin]
+    inner: B,
+    #[pin]
+    cut: Option<Cut>,
+}
+
+impl<B> CutBody<B> {
+    pub(super) fn new(inner: B, cut: Option<Cut>) -> Self {
+        Self { inner, cut }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = ProviderError>> Body for CutBody<B> {
+    type Data = Bytes;
+    type Error = ProviderError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
+        let this = self.project();
+        if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        match this.cut.as_pin_mut().map(|cut| cut.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Some(Err(ProviderError::stopping()))),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

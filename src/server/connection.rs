@@ -1,0 +1,153 @@
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::Instant,
+};
+use tower_service::Service;
+
+use super::{
+    Limits, MOST_FIELDS,
+    io::Watched,
+    state::{State, Waits},
+    strict::Strict,
+};
+use crate::gateway::request_id::Ids;
+
+/// The time that the other end has to take part in the end of a connection.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the server wants of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serve,
+    /// Answer what has begun, and close.
+    Drain,
+    /// Say now what is still to be said.
+    Cut,
+}
+
+/// What all connections have in common.
+#[derive(Clone)]
+pub(super) struct Connections {
+    builder: auto::Builder<TokioExecutor>,
+    header_timeout: Duration,
+    keep_alive_timeout: Duration,
+    ids: Ids,
+}
+
+impl Connections {
+    pub(super) fn new(limits: &Limits, ids: Ids) -> Self {
+        let &Limits { header_timeout, keep_alive_timeout, .. } = limits;
+        Self { builder: builder(limits), header_timeout, keep_alive_timeout, ids }
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn serve<I, S, B>(&self, io: I, service: S, state: Arc<State>, mut phase: watch::Receiver<Phase>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let service = TowerToHyperService::new(Strict::new(service, Arc::clone(&state), self.ids.clone()));
+        let io = TokioIo::new(Watched::new(io, Arc::clone(&state)));
+        let mut connection = pin!(self.builder.serve_connection(io, service));
+        let mut late = pin!(tokio::time::sleep(self.keep_alive_timeout));
+        let mut farewell = None;
+        loop {
+            let waits = poll_fn(|cx| {
+                loop {
+                    let Some(waits) = state.waits() else { return Poll::Pending };
+                    let due = farewell.unwrap_or_else(|| self.due(waits));
+                    // Put off only when it fires: most of the time it is moved on by one request after another.
+                    if due < late.deadline() || late.is_elapsed() {
+                        late.as_mut().reset(due);
+                    }
+                    ready!(late.as_mut().poll(cx));
+                    if due <= Instant::now() {
+                        return Poll::Ready(waits);
+                    }
+                }
+            });
+            tokio::select! {
+                biased;
+                // First, so that what has been sent is read before the connection is asked to close.
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended with an error");
+                    }
+                    return;
+                }
+                changed = phase.changed() => match changed.map(|()| *phase.borrow_and_update()) {
+                    Ok(Phase::Serve) => {}
+                    Ok(Phase::Drain) => connection.as_mut().graceful_shutdown(),
+                    Ok(Phase::Cut) => state.connection().cut_now(),
+                    // The server is gone, and its connections with it.
+                    Err(_) => return,
+                },
+                waits = waits => {
+                    if farewell.replace(Instant::now() + FAREWELL).is_some() {
+                        return;
+                    }
+                    match waits {
+                        Waits::ForHead { .. } => state.expire(),
+                        Waits::ForRequest { .. } => connection.as_mut().graceful_shutdown(),
+                    }
+                }
+            }
+        }
+    }
+
+    fn due(&self, waits: Waits) -> Instant {
+        match waits {
+            Waits::ForHead { since } => since + self.header_timeout,
+            Waits::ForRequest { since } => since + self.keep_alive_timeout,
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper's closes without a word, and takes an idle connection for a late head.
+        .header_read_timeout(None)
+        .max_headers(MOST_FIELDS)
+        // hyper's least is 8 KiB.
+        .max_buf_size(limits.header_bytes.max(8 * 1024));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(250)
+        // Streams that the client has reset while nobody had looked at them yet, and those that were reset for an error.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        // What one stream may hold of an answer that its client does not read.
+        .max_send_buf_size(256 * 1024)
+        // Finds out that the other end is gone although nothing is sent.
+        .keep_alive_interval(limits.keep_alive_timeout)
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}

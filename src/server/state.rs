@@ -1,0 +1,129 @@
+//! What the parts of one connection know together.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::heads::Fault;
+use crate::gateway::connection::Connection;
+
+/// A connection, as its reader, its service and its driver see it. One task does nearly all of the writing, so the
+/// atomics are for the requests of HTTP/2, which have tasks of their own.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What the service knows of it.
+    connection: Connection,
+    born: Instant,
+    /// How many requests the service was given.
+    taken: AtomicU64,
+    in_flight: AtomicUsize,
+    /// When the last request ended, in milliseconds since `born`.
+    idle_since: AtomicU64,
+    /// When the head began that is not yet whole, likewise; `NEVER` without one.
+    head_since: AtomicU64,
+    /// The request that is at fault, and which fault it has.
+    fault_at: AtomicU64,
+    fault: AtomicU8,
+    /// The time for a head is over.
+    expired: AtomicBool,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl State {
+    pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            connection: Connection::new(peer),
+            born: Instant::now(),
+            taken: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(NEVER),
+            fault_at: AtomicU64::new(NEVER),
+            fault: AtomicU8::new(0),
+            expired: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    fn at(&self, milliseconds: u64) -> Instant {
+        self.born + Duration::from_millis(milliseconds)
+    }
+
+    /// A head has begun, or is whole.
+    pub(super) fn set_inside_head(&self, inside: bool) {
+        self.head_since.store(if inside { self.now() } else { NEVER }, SeqCst);
+    }
+
+    pub(super) fn set_fault(&self, request: u64, fault: Fault) {
+        self.fault.store(fault as u8, SeqCst);
+        self.fault_at.store(request, SeqCst);
+    }
+
+    /// Counts the next request in, and tells what is wrong with its head.
+    pub(super) fn take(self: &Arc<Self>) -> (InFlight, Option<Fault>) {
+        let number = self.taken.fetch_add(1, SeqCst);
+        self.in_flight.fetch_add(1, SeqCst);
+        let fault = (self.fault_at.load(SeqCst) == number).then(|| match self.fault.load(SeqCst) {
+            fault if fault == Fault::BareLineFeed as u8 => Fault::BareLineFeed,
+            _ => Fault::TwoFramings,
+        });
+        (InFlight(Arc::clone(self)), fault)
+    }
+
+    /// What the connection waits for, and since when; nothing while it has requests to answer.
+    pub(super) fn waits(&self) -> Option<Waits> {
+        if self.in_flight.load(SeqCst) > 0 {
+            return None;
+        }
+        let idle_since = self.idle_since.load(SeqCst);
+        Some(match self.head_since.load(SeqCst) {
+            NEVER => Waits::ForRequest { since: self.at(idle_since) },
+            // A head that came while the request before it was answered could not be read on.
+            head_since => Waits::ForHead { since: self.at(head_since.max(idle_since)) },
+        })
+    }
+
+    pub(super) fn expire(&self) {
+        self.expired.store(true, SeqCst);
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(SeqCst)
+    }
+}
+
+/// What a connection without a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The rest of a head.
+    ForHead { since: Instant },
+    /// The first byte of a request.
+    ForRequest { since: Instant },
+}
+
+/// A request that is under way, until its answer has been read or dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<State>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let State { in_flight, idle_since, .. } = &*self.0;
+        idle_since.store(self.0.now(), SeqCst);
+        in_flight.fetch_sub(1, SeqCst);
+    }
+}

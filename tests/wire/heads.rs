@@ -1,0 +1,221 @@
+//! Heads that another server on the way could read in another way, and odd ones that are fine.
+
+use pointsman::server::Limits;
+
+use crate::{
+    CHAT, GOOD, Site, request,
+    support::{Answer, Client, Ended, Reply, Upstream},
+};
+
+const HELLO: &str = "HTTP/1.1 200 OK";
+
+/// Sends bytes on a connection of its own, and a further request behind them, which must not be looked at.
+async fn refused(site: &Site, bytes: &str) -> Answer {
+    let mut client = site.client().await;
+    // It may be refused before it is all sent.
+    let _ = client.try_send([bytes, &request("x-smuggled: 1\r\n")].concat()).await;
+    let answer = client.answer().await;
+    assert!(answer.status >= 400, "{} for {bytes:?}", answer.status);
+    assert!(matches!(client.closed().await, Ended::Clean | Ended::Cut), "{bytes:?}");
+    answer
+}
+
+/// The gateway's own refusals have a body, and an id.
+fn is_ours(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.end), (status, Ended::Clean), "{}", answer.text());
+    assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
+    assert_eq!(answer.header("connection"), Some("close"), "{code}");
+    assert!(answer.header("x-request-id").is_some_and(|id| id.len() > 16), "{code}");
+}
+
+#[tokio::test]
+async fn of_two_readings_are_refused_and_the_connection_closed() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    let post = |fields: &str, body: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}");
+    let chunked = "d\r\n{\"model\":\"m\"}\r\n0\r\n\r\n";
+    for (request, code) in [
+        (post("content-length: 13\r\ntransfer-encoding: chunked\r\n", chunked), "ambiguous_length"),
+        (post("transfer-encoding: chunked\r\ncontent-length: 13\r\n", chunked), "ambiguous_length"),
+        (post("Content-Length:\t3\r\nTRANSFER-ENCODING:chunked\r\n", chunked), "ambiguous_length"),
+        (post("content-length: 13\r\ncontent-length: 13\r\n", GOOD), "ambiguous_length"),
+        (post("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", chunked), "invalid_transfer_encoding"),
+        (post("transfer-encoding: chunked, chunked\r\n", chunked), "invalid_transfer_encoding"),
+        (post("transfer-encoding: gzip, chunked\r\n", chunked), "invalid_transfer_encoding"),
+        (post("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", chunked), "invalid_transfer_encoding"),
+        (format!("POST {CHAT} HTTP/1.1\nhost: h\r\ncontent-length: 13\r\n\r\n{GOOD}"), "invalid_line_end"),
+        (format!("POST {CHAT} HTTP/1.1\r\nhost: h\ncontent-length: 13\r\n\r\n{GOOD}"), "invalid_line_end"),
+        (format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\ncontent-length: 13\r\n\n{GOOD}"), "invalid_line_end"),
+        (format!("POST {CHAT} HTTP/1.1\r\ncontent-length: 13\r\n\r\n{GOOD}"), "invalid_host"),
+        (post("host: h\r\ncontent-length: 13\r\n", GOOD), "invalid_host"),
+        (format!("POST {CHAT} HTTP/1.0\r\nhost: a\r\nhost: b\r\ncontent-length: 13\r\n\r\n{GOOD}"), "invalid_host"),
+    ] {
+        is_ours(&refused(&site, &request).await, 400, code);
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+/// hyper's own refusals are a bare status.
+#[tokio::test]
+async fn that_are_no_http_are_refused_too() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    for fields in [
+        "content-length: 13\r\ncontent-length: 14\r\n",
+        "content-length: 13, 14\r\n",
+        "content-length: -13\r\n",
+        "content-length: +13\r\n",
+        "content-length: 0xd\r\n",
+        "content-length: 99999999999999999999\r\n",
+        "transfer-encoding: gzip\r\n",
+        "transfer-encoding: chunked, gzip\r\n",
+        "transfer-encoding : chunked\r\n",
+        "content-length : 13\r\n",
+        "x-folded: a\r\n b\r\ncontent-length: 13\r\n",
+        " x: leading\r\ncontent-length: 13\r\n",
+        "x\0y: nul\r\n",
+        "x-y: nul\0\r\n",
+        "x-y: a\rb\r\n",
+        "no colon here\r\n",
+        ": no name\r\n",
+    ] {
+        let answer = refused(&site, &format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{GOOD}")).await;
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{fields:?}");
+    }
+    let with_encoding = format!("POST {CHAT} HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    for request in
+        [&*with_encoding, "GET / HTTP/1.2\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "\0\0\0\0\r\n\r\n"]
+    {
+        assert_eq!(refused(&site, request).await.status, 400, "{request:?}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn behind_other_requests_are_found() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let site = Site::start(&upstream, Limits::default()).await;
+    let chunked = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\n{{\"mo\r\n9;x=\"y\"\r\ndel\":\"m\"}}\r\n0\r\nt: u\r\n\r\n"
+    );
+    let bad =
+        format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    let mut client = site.client().await;
+    client.send([request(""), chunked, request(""), bad, request("")].concat()).await;
+    for _ in 0..3 {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    is_ours(&client.answer().await, 400, "ambiguous_length");
+    client.closed().await;
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn keep_the_client_s_id_in_a_refusal() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    let answer = refused(&site, "GET /health HTTP/1.1\r\nx-request-id: mine-7\r\n\r\n").await;
+    assert_eq!(answer.header("x-request-id"), Some("mine-7"));
+}
+
+#[tokio::test]
+async fn with_odd_hosts_are_refused() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    for host in ["", "a b", "user@h", "h:", "h:99999", "h:8x", "h/path", "a,b", "[::1", "h?x", "h#x", "\u{e9}"] {
+        let request = format!("GET /health HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        is_ours(&refused(&site, &request).await, 400, "invalid_host");
+    }
+    is_ours(&refused(&site, "GET http://a/health HTTP/1.1\r\nhost: b\r\n\r\n").await, 400, "invalid_host");
+}
+
+#[tokio::test]
+async fn with_usual_hosts_and_in_other_forms_are_fine() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    let mut client = site.client().await;
+    for (target, host) in [
+        ("/health", "h"),
+        ("/health", "localhost:8000"),
+        ("/health", "127.0.0.1:1"),
+        ("/health", "[::1]:8000"),
+        ("/health", "a_b.example.com."),
+        ("http://h:80/health", "H:80"),
+        ("https://example.com/health", "example.com"),
+    ] {
+        client.send(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 200, "{target} {host}");
+    }
+}
+
+#[tokio::test]
+async fn of_tunnels_and_mirrors_are_refused() {
+    let upstream = Upstream::script([]);
+    let site = Site::start(&upstream, Limits::default()).await;
+    for head in
+        ["CONNECT h:443 HTTP/1.1\r\nhost: h:443", "TRACE /health HTTP/1.1\r\nhost: h", "TRACE * HTTP/1.1\r\nhost: h"]
+    {
+        let answer = refused(&site, &format!("{head}\r\n\r\n")).await;
+        is_ours(&answer, 405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
+    }
+}
+
+#[tokio::test]
+async fn of_http_1_0_are_answered() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let site = Site::start(&upstream, Limits::default()).await;
+    for (fields, stays) in [("", false), ("connection: keep-alive\r\n", true)] {
+        let mut client = site.client().await;
+        let request = format!("POST {CHAT} HTTP/1.0\r\n{fields}content-length: 13\r\n\r\n{GOOD}");
+        client.send(&request).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.end), (200, Ended::Clean), "{fields}");
+        if stays {
+            client.send(&request).await;
+            assert_eq!(client.answer().await.status, 200);
+        } else {
+            assert_eq!(client.closed().await, Ended::Clean);
+        }
+    }
+    // A stream has no length, and HTTP/1.0 knows no chunks: it ends with the connection.
+    let upstream = Upstream::always(Reply::chat_stream(["hello"]));
+    let site = Site::start(&upstream, Limits::default()).await;
+    let mut client = site.client().await;
+    client.send(format!("POST {CHAT} HTTP/1.0\r\ncontent-length: 27\r\n\r\n{{\"model\":\"m\",\"stream\":true}}")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.header("transfer-encoding"), answer.end), (None, Ended::Clean));
+    assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn sent_at_once_are_answered_in_order() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let site = Site::start(&upstream, Limits::default()).await;
+    let mut client = site.client().await;
+    let health = "GET /health HTTP/1.1\r\nhost: h\r\n\r\n".to_owned();
+    client.send([request("x: 1\r\n"), health.clone(), request("x: 2\r\n"), health].concat()).await;
+    for expected in ["hello", "ok", "hello", "ok"] {
+        let answer = client.answer().await;
+        assert!(answer.status == 200 && answer.text().contains(expected), "{}", answer.text());
+    }
+    let seen: Vec<_> =
+        upstream.requests().iter().filter_map(|request| request.header("x").map(str::to_owned)).collect();
+    assert_eq!(seen, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn byte_by_byte_are_read() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let site = Site::start(&upstream, Limits::default()).await;
+    let mut client: Client = site.client().await;
+    for byte in request("").into_bytes() {
+        client.send([byte]).await;
+    }
+    client.send(request("")).await;
+    for _ in 0..2 {
+        let head = client.head().await;
+        assert_eq!(head.start, HELLO);
+        client.rest().await;
+    }
+}
