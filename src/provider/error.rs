@@ -18,6 +18,7 @@ enum Kind {
     IdleTimeout(Duration),
     Broken,
     InvalidUrl,
+    NoAnswer,
     Stopping,
 }
 
@@ -38,6 +39,10 @@ impl ProviderError {
         Self { kind: Kind::Broken, source: Some(source.into()) }
     }
 
+    pub(super) fn no_answer() -> Self {
+        Self { kind: Kind::NoAnswer, source: None }
+    }
+
     /// The answer is given up because the gateway stops.
     pub(crate) fn stopping() -> Self {
         Self { kind: Kind::Stopping, source: None }
@@ -53,7 +58,7 @@ impl ProviderError {
         match self.kind {
             Kind::Connect => Failure::UNREACHABLE,
             Kind::HeaderTimeout(_) | Kind::IdleTimeout(_) => Failure::TIMEOUT,
-            Kind::Broken | Kind::Stopping => Failure::BROKEN,
+            Kind::Broken | Kind::NoAnswer | Kind::Stopping => Failure::BROKEN,
             Kind::InvalidUrl => Failure { kind: FailureKind::Unreachable, ambiguous: false },
         }
     }
@@ -66,6 +71,7 @@ impl fmt::Display for ProviderError {
             Kind::HeaderTimeout(timeout) => return write!(f, "no answer within {timeout:?}"),
             Kind::IdleTimeout(timeout) => return write!(f, "nothing more came for {timeout:?}"),
             Kind::Broken => f.write_str("the connection broke")?,
+            Kind::NoAnswer => return f.write_str("the connection switched to another protocol"),
             Kind::Stopping => return f.write_str("the gateway stops"),
             Kind::InvalidUrl => f.write_str("the request's path cannot be joined to the provider's URL")?,
         }

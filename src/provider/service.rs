@@ -233,6 +233,10 @@ impl Future for ProviderFuture {
         let this = self.project();
         match this.state.project() {
             StateProj::Sent { response, timer } => match response.poll(cx) {
+                // The one informational status that hyper hands up: nobody asked for another protocol.
+                Poll::Ready(Ok(response)) if response.status().is_informational() => {
+                    Poll::Ready(Err(ProviderError::no_answer()))
+                }
                 Poll::Ready(Ok(mut response)) => {
                     headers::clean_response(response.headers_mut(), this.shared.secret.as_ref());
                     let idle = this.shared.timeouts.idle;
