@@ -5,6 +5,7 @@
 //! this file; read it from the top for the way of a request.
 
 mod api;
+mod bad_keys;
 mod client_keys;
 pub(crate) mod connection;
 pub(crate) mod credentials;
@@ -57,6 +58,7 @@ use tower_service::Service;
 
 use self::{
     api::Api,
+    bad_keys::{SlowBadKeys, SlowBadKeysLayer},
     client_keys::ClientKeys,
     error_shape::{ErrorShape, ErrorShapeLayer},
     explain::Explainer,
@@ -81,7 +83,7 @@ type CoreBody = InFlightBody<AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>>;
 type Selected = InFlight<Collect<Report<Select>>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
 type Guarded = Checked<Checked<Checked<Selected, Api>, ClientKeys>, Health>;
-type Caught = CatchPanic<Guarded, PanicAnswer>;
+type Caught = CatchPanic<SlowBadKeys<Guarded>, PanicAnswer>;
 type Traced = Trace<ErrorShape<Caught>, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
 type TracedBody = tower_http::trace::ResponseBody<
     AnswerBody<UnsyncBoxBody<Bytes, BoxError>>,
@@ -228,6 +230,8 @@ fn build(
         .layer(ErrorShapeLayer)
         // Around everything that could panic: one request fails with a 500, the connection and the process live on.
         .layer(CatchPanicLayer::custom(PanicAnswer))
+        // Around the keys, whose answers it keeps back.
+        .layer(SlowBadKeysLayer::default())
         // Before the keys: what asks for health has none.
         .layer(ValidateRequestHeaderLayer::custom(Health::new(health)))
         // Before a byte of the body is read, so that strangers cost nothing.

@@ -26,9 +26,15 @@ pub(super) struct Context<'a> {
     /// Relative paths start here.
     pub(super) folder: &'a Path,
     pub(super) findings: RefCell<Vec<Finding<'a>>>,
+    /// The credentials that stand in the file itself, and not in the environment.
+    pub(super) written_secrets: RefCell<Vec<Cursor<'a>>>,
 }
 
 impl<'a> Context<'a> {
+    pub(super) fn new(environment: &'a dyn Environment, folder: &'a Path) -> Self {
+        Self { environment, folder, findings: RefCell::default(), written_secrets: RefCell::default() }
+    }
+
     pub(super) fn report(&self, finding: Finding<'a>) {
         self.findings.borrow_mut().push(finding);
     }
@@ -133,8 +139,18 @@ impl<'a> Cursor<'a> {
         let text = self.string()?;
         match text.trim() {
             "" => None,
-            secret if http::HeaderValue::from_str(secret).is_ok() => Some(Secret::new(secret)),
+            secret if http::HeaderValue::from_str(secret).is_ok() => {
+                self.note_secret();
+                Some(Secret::new(secret))
+            }
             _ => self.fail(self.error(format!("{} has a character that no header can hold", self.subject()))),
+        }
+    }
+
+    /// This value is a credential.
+    pub(super) fn note_secret(self) {
+        if self.node.as_str().is_some_and(|text| !text.contains("${")) {
+            self.context.written_secrets.borrow_mut().push(self);
         }
     }
 

@@ -1,4 +1,4 @@
-use std::{cell::RefCell, path::Path};
+use std::path::Path;
 
 use super::{
     Backend, Config, Diagnostics, Environment, GateSource, ModelAlias, ProcessEnvironment, Raw, Server,
@@ -105,16 +105,46 @@ fn read(text: &str, path: Option<&Path>, environment: &dyn Environment) -> Resul
         None => Vec::new(),
     };
     let merged = instances::merged(&tree, &instances);
-    let context = Context { environment, folder, findings: RefCell::default() };
+    let context = Context::new(environment, folder);
     check(&context, &tree);
     instances.iter().for_each(|instance| instance.check(&context));
     let config = decode(Cursor { context: &context, node: merged.as_ref().unwrap_or(&tree), key: None });
+    if context.errors() == 0 {
+        warn_of_readable_secrets(&context, &sources);
+    }
     list.extend(source::diagnostics(&sources, context.findings.take()));
     let diagnostics = Diagnostics { file, list };
     match config {
         Some(config) if !diagnostics.has_errors() => Ok(Loaded { config, warnings: diagnostics }),
         _ => Err(diagnostics),
     }
+}
+
+/// A warning for each file that has a credential in it and that everybody on this machine may read.
+fn warn_of_readable_secrets(context: &Context<'_>, sources: &[Source]) {
+    let mut secrets = context.written_secrets.take();
+    secrets.sort_by_key(|secret| secret.node.source);
+    secrets.dedup_by_key(|secret| secret.node.source);
+    for secret in secrets {
+        let Some(file) = sources[secret.node.source].file().filter(|file| is_readable_by_all(Path::new(&**file)))
+        else {
+            continue;
+        };
+        let warning = secret.warning("every user of this machine can read this credential");
+        secret.report(warning.help(format!("`chmod 600 {file}`, or name a variable: `${{NAME}}`")));
+    }
+}
+
+#[cfg(unix)]
+fn is_readable_by_all(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_all(_: &Path) -> bool {
+    false
 }
 
 fn decode(at: Cursor<'_>) -> Option<Config> {

@@ -1,4 +1,4 @@
-use std::{cell::RefCell, path::Path};
+use std::path::Path;
 
 use super::{
     Backend, Config, Environment, Severity,
@@ -56,7 +56,7 @@ impl Config {
         if let Some(preset) = presets::find(name).or_else(|| presets::find_ignoring_case(name)) {
             let node = Node { source: 0, id: 0, value: Value::Null };
             let folder = self.source.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-            let context = Context { environment, folder, findings: RefCell::default() };
+            let context = Context::new(environment, folder);
             let backend = Backend::from_preset(preset, Cursor { context: &context, node: &node, key: None });
             if let Some(finding) = context.findings.take().into_iter().find(|it| it.severity == Severity::Error) {
                 return Err(finding.message);

@@ -119,6 +119,7 @@ fn secrets(at: Cursor<'_>) -> Option<Vec<Secret>> {
         if text.trim().is_empty() {
             return item.fail(item.error("a key is empty").label("expected a key"));
         }
+        item.note_secret();
         Some(Secret::new(text))
     })
 }

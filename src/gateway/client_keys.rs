@@ -11,6 +11,9 @@ use crate::config::Secret;
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
+/// The code of the answer to a bad key.
+pub(super) const INVALID_KEY: &str = "invalid_api_key";
+
 /// Lets in who has one of the gateway's keys; everyone, if it has none.
 #[derive(Clone, Debug)]
 pub(super) struct ClientKeys(Arc<[Secret]>);
@@ -50,7 +53,7 @@ impl<B> ValidateRequest<B> for ClientKeys {
             Some(_) => "Incorrect API key provided.",
             None => "Incorrect API key provided: none came. Send `Authorization: Bearer <key>` or `x-api-key: <key>`.",
         };
-        Err(ErrorAnswer::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+        Err(ErrorAnswer::new(StatusCode::UNAUTHORIZED, INVALID_KEY, message)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             .into_response())
     }

@@ -1,3 +1,5 @@
+use pointsman::Config;
+
 use crate::support::{EXAMPLE, told};
 
 /// What is told about a candidate of a route beside these backends.
@@ -186,4 +188,31 @@ fn nothing_at_all() {
     let nothing = ["warning: 1:1: nothing is configured: there are neither routes nor backends"];
     assert_eq!(told(""), nothing);
     assert_eq!(told("backends:\nmodels:\n"), nothing);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_credential_that_everybody_may_read() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("config.yaml");
+    let warnings = |text: &str, mode: u32| {
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("rights");
+        let key = |_: &str| Some("k".to_owned());
+        let loaded = Config::load_with(&path, &key).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let warnings = loaded.warnings.iter().filter(|warning| warning.message().contains("credential"));
+        warnings.map(|warning| format!("{:?} {}", warning.line(), warning.message())).collect::<Vec<_>>()
+    };
+    let of_server = "server:\n  api_keys: [one, two]\n";
+    let of_backend = "backends:\n  a:\n    { type: openai, base_url: \"http://h/v1\", api_key: one }\n";
+    for (text, line) in [(of_server, 2), (of_backend, 3)] {
+        let expected = [format!("Some({line}) every user of this machine can read this credential")];
+        assert_eq!(warnings(text, 0o644), expected);
+        assert_eq!(warnings(text, 0o604), expected);
+        assert!(warnings(text, 0o600).is_empty() && warnings(text, 0o640).is_empty());
+        let from_environment = text.replace("one", "\"${KEY}\"").replace(", two", "");
+        assert!(warnings(&from_environment, 0o644).is_empty(), "{from_environment}");
+    }
 }

@@ -6,6 +6,7 @@ mod support;
 mod framing;
 mod heads;
 mod http2;
+mod keys;
 mod limits;
 mod stop;
 mod tls;
