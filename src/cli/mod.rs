@@ -5,6 +5,7 @@ mod credentials;
 mod demo;
 mod eval;
 mod explain;
+mod hybrid;
 mod log;
 mod login;
 mod logout;

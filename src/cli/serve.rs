@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use super::{ConfigArg, Outcome, load, log, runtime, signals};
+use super::{ConfigArg, Outcome, hybrid::HybridArgs, load, log, runtime, signals};
 use pointsman::{
     Gateway,
     config::{self, Config, GateSource, Loaded, Overrides, ProcessEnvironment, Secret},
@@ -29,6 +29,8 @@ pub(super) struct Args {
     /// Enable the qwen-oauth backend, for development of the gateway only: its login belongs to another program.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     enable_qwen_oauth_backend_debugging_override: Option<bool>,
+    #[command(flatten)]
+    hybrid: HybridArgs,
 }
 
 /// The flag above, as a gate knows it. What the environment says of it is read with the configuration.
@@ -59,7 +61,8 @@ fn configuration(args: Args) -> Result<Config, String> {
         Err(_) if args.default_backend.is_some() => Loaded::default(),
         Err(message) => return Err(message),
     };
-    let overrides = Overrides { default_backend: args.default_backend, force_model: args.force_model };
+    let overrides =
+        Overrides { default_backend: args.default_backend, force_model: args.force_model, hybrid: args.hybrid.into() };
     loaded.config.apply(overrides, &ProcessEnvironment).map_err(|error| format!("error: {error}"))?;
     if let Some(open) = args.enable_qwen_oauth_backend_debugging_override {
         loaded.say(QWEN_OAUTH_GATE, open, GateSource::CommandLine);

@@ -60,14 +60,11 @@ pub struct Backend {
     pub gate: Option<Gate>,
     /// The keys under `extra`, as written.
     pub extra: Raw,
-    /// Keys that belong to other parts, as written: `system_messages`.
-    pub other: Raw,
+    /// Whether it takes system messages; true.
+    pub system_messages: bool,
     /// Why it cannot be asked, if so: its candidates are skipped for this reason.
     pub unavailable: Option<String>,
 }
-
-/// The keys that are handed to the part they are for.
-const OTHER: [&str; 1] = ["system_messages"];
 
 impl Backend {
     /// A preset as it is, its key from the environment. What is wrong there is told at `at`.
@@ -113,7 +110,7 @@ impl Backend {
             hold: None,
             gate: None,
             extra: Raw::default(),
-            other: Raw::default(),
+            system_messages: true,
             unavailable: None,
         }
     }
@@ -180,11 +177,7 @@ impl Backend {
             }
         }
         backend.hold = Hold::new(&hold, &backend);
-        for key in OTHER {
-            if let Some(value) = fields.optional(key, Cursor::json) {
-                backend.other.0.insert(key.to_owned(), value);
-            }
-        }
+        backend.system_messages = fields.optional("system_messages", Cursor::bool).unwrap_or(true);
         backend.complete(at.context.environment);
         backend.quota = match fields.take("quota").filter(|quota| !quota.node.is_null()) {
             Some(quota) => QuotaConfig::decode(quota, &backend),

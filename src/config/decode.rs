@@ -205,6 +205,20 @@ impl<'a> Cursor<'a> {
         self.fail(self.error(format!("{} {complaint}", self.subject())).label("expected a number of seconds"))
     }
 
+    /// A number in a range.
+    pub(super) fn number(self, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
+        let number = match (&self.node.value, self.referenced()?) {
+            (Value::Number(number), _) => number.as_f64(),
+            (_, Some(text)) => text.trim().parse().ok(),
+            (Value::UnusableNumber, _) => None,
+            _ => return self.no_number("a number"),
+        };
+        number.filter(|number| range.contains(number)).or_else(|| {
+            let what = format!("a number from {} to {}", range.start(), range.end());
+            self.fail(self.error(format!("{}: expected {what}", self.subject())).label("not such a number"))
+        })
+    }
+
     /// A whole number in a range.
     pub(super) fn integer(self, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match (&self.node.value, self.referenced()?) {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::{
-    Backend, Config, Diagnostics, Environment, GateSource, ModelAlias, ProcessEnvironment, Raw, Server,
+    Backend, Config, Diagnostics, Environment, GateSource, Hybrid, ModelAlias, ProcessEnvironment, Server,
     check::check,
     decode::{Context, Cursor},
     default_backend,
@@ -37,18 +37,6 @@ impl Loaded {
         }
     }
 }
-
-/// The keys under `backends` that are no backends.
-const BACKEND_SETTINGS: [&str; 8] = [
-    "disable_hybrid_backend",
-    "reasoning_injection_probability",
-    "hybrid_reasoning_force_initial_turns",
-    "hybrid_backend_repeat_messages",
-    "hybrid_reasoning_model_timeout",
-    "hybrid_execution_model_timeout",
-    "hybrid_on_reasoning_failure",
-    "hybrid_reason_on_tool_turns",
-];
 
 impl Config {
     /// Reads a configuration from YAML, with the environment of this process.
@@ -154,15 +142,11 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
     }
     let mut fields = Fields::of(at)?;
     let server = fields.optional("server", Server::decode).unwrap_or_default();
-    let mut other = Raw::default();
     let mut default_backend = fields.take("default_backend").filter(|name| !name.node.is_null());
+    let mut hybrid = Hybrid::default();
     let mut configured = Vec::new();
     if let Some(mut entries) = fields.optional("backends", Fields::of) {
-        for key in BACKEND_SETTINGS {
-            if let Some(value) = entries.optional(key, Cursor::json) {
-                other.0.insert(key.to_owned(), value);
-            }
-        }
+        hybrid = Hybrid::decode(&mut entries);
         let below = entries.take("default_backend").filter(|name| !name.node.is_null());
         if let (Some(first), Some(second)) = (&default_backend, &below) {
             let error = second.at_key().error("`default_backend` is given twice");
@@ -193,5 +177,5 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
     if routes.is_empty() && backends.is_empty() && at.context.findings.borrow().is_empty() {
         at.report(at.warning("nothing is configured: there are neither routes nor backends"));
     }
-    Some(Config { source: None, server, backends, routes, default_backend, force_model: None, model_aliases, other })
+    Some(Config { source: None, server, backends, routes, default_backend, force_model: None, model_aliases, hybrid })
 }

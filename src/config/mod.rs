@@ -65,6 +65,7 @@ mod fields;
 mod finding;
 mod gate;
 mod hold;
+mod hybrid;
 mod instances;
 mod interpolate;
 mod load;
@@ -92,6 +93,7 @@ pub use self::{
     discover::NotFound,
     gate::{Gate, GateSource},
     hold::Hold,
+    hybrid::{Hybrid, HybridOverrides, OnReasoningFailure},
     interpolate::{Environment, ProcessEnvironment},
     load::Loaded,
     oauth::{Grant, OAuth},
@@ -125,8 +127,8 @@ pub struct Config {
     pub force_model: Option<String>,
     /// Other spellings of model strings, in order: the first that fits counts.
     pub model_aliases: Vec<ModelAlias>,
-    /// Keys that belong to other parts, as written: the scalars under `backends`.
-    pub other: Raw,
+    /// How hybrids of two models are made.
+    pub hybrid: Hybrid,
 }
 
 impl Config {

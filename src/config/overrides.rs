@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::{
-    Backend, Config, Environment, Severity,
+    Backend, Config, Environment, HybridOverrides, Severity,
     decode::{Context, Cursor},
     default_backend,
     node::{Node, Value},
@@ -16,6 +16,8 @@ pub struct Overrides {
     pub default_backend: Option<String>,
     /// The model string that is asked for whatever a request says.
     pub force_model: Option<String>,
+    /// How hybrids of two models are made.
+    pub hybrid: HybridOverrides,
 }
 
 impl Config {
@@ -41,6 +43,7 @@ impl Config {
             Selector::parse(&text).map_err(|error| format!("the forced model `{text}`: {}", error.message()))?;
             self.force_model = Some(text);
         }
+        self.hybrid.apply(overrides.hybrid);
         Ok(())
     }
 

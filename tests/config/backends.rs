@@ -123,6 +123,7 @@ backends:
     assert_eq!(x.models, ["big", "small"]);
     assert_eq!((&x.default_params["temperature"], &x.forced_params["seed"]), (&json!(0.2), &json!(1)));
     assert_eq!(x.hold.unwrap().label, "mine");
+    assert!(!x.system_messages);
     let quota = x.quota.unwrap();
     // The backend's own key is put in when the request is made.
     assert_eq!(quota.headers["authorization"], "Bearer ${api_key}");
@@ -272,7 +273,7 @@ default_backend: qwen-oauth
     assert_eq!(config.default_backend.as_deref(), Some("qwen-oauth"));
     assert_eq!(config.backends.len(), 1);
     assert!(config.backends[0].gate.as_ref().unwrap().is_open());
-    assert_eq!(config.other["disable_hybrid_backend"], false);
+    assert!(!config.hybrid.disable_hybrid_backend);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod backends;
 mod broken;
 mod discover;
 mod good;
+mod hybrid;
 mod instances;
 mod logins;
 mod never_panics;
