@@ -12,6 +12,7 @@ pub(crate) mod credentials;
 pub(crate) mod error_shape;
 mod explain;
 mod health;
+mod hybrid;
 mod in_flight;
 mod models;
 mod providers;
@@ -43,7 +44,7 @@ use pointsman_layers::{
     oauth::CredentialFile,
     quota::QuotaCache,
     rate_limit_retry::Backoff,
-    route::{RouteBody, RouteLayer},
+    route::RouteLayer,
 };
 use tower::ServiceBuilder;
 use tower_http::{
@@ -63,13 +64,14 @@ use self::{
     error_shape::{ErrorShape, ErrorShapeLayer},
     explain::Explainer,
     health::Health,
+    hybrid::Hybrids,
     in_flight::{InFlight, InFlightBody, InFlightLayer},
     models::Models,
-    providers::{ProviderAnswer, Providers},
+    providers::Providers,
     report::{PanicAnswer, Report, ReportLayer},
     request_id::{RequestIdLayer, RequestSpan, SetRequestId},
     resolver::Resolver,
-    select::{Select, SelectLayer},
+    select::{Select, SelectBody, SelectLayer},
 };
 use crate::{config::Config, provider::ClassifyProviderError};
 
@@ -78,7 +80,7 @@ pub use self::explain::{CandidateExplanation, Explanation, ParameterExplanation}
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What a request is answered with, from its place among those under way inward.
-type CoreBody = InFlightBody<AnswerBody<RouteBody<AnswerBody<ProviderAnswer>>>>;
+type CoreBody = InFlightBody<AnswerBody<SelectBody>>;
 
 type Selected = InFlight<Collect<Report<Select>>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
@@ -244,8 +246,8 @@ fn build(
         .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
         // Tells the client and the log what the route did.
         .layer(ReportLayer)
-        // Reads the model string: which route, with which parameters.
-        .layer(SelectLayer::new(resolver))
+        // Reads the model string: which route, with which parameters; for a hybrid, which two, one after the other.
+        .layer(SelectLayer::new(resolver, Hybrids::new(config.hybrid.clone(), fastrand::Rng::new())))
         // Candidates in order; the first that works.
         .layer(RouteLayer::new(()).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.

@@ -82,7 +82,7 @@ impl Explainer {
         let meant = self.resolver.asked_for(model);
         let (execution, reasoning) = match self.resolver.resolve(&meant)? {
             Meant::Route(route) => (route, None),
-            Meant::Hybrid(hybrid) => (hybrid.execution, Some(hybrid.reasoning)),
+            Meant::Hybrid(sides) => (sides.execution, Some(sides.reasoning)),
         };
         let stands_for = (meant != model).then(|| Cow::into_owned(meant));
         Ok(Explanation {

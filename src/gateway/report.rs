@@ -81,7 +81,8 @@ where
     }
 }
 
-fn log(trail: &Trail, status: StatusCode) {
+/// Tells the log.
+pub(super) fn log(trail: &Trail, status: StatusCode) {
     for attempt in trail.attempts() {
         let Attempt { provider, model, outcome, elapsed, .. } = attempt;
         tracing::debug!(%provider, %model, ?elapsed, ambiguous = outcome.is_ambiguous(), "{}", in_words(outcome));
@@ -97,15 +98,25 @@ fn log(trail: &Trail, status: StatusCode) {
 
 fn report(trail: &Trail, headers: &mut HeaderMap) {
     if let Some(answered) = trail.answered() {
-        // A name that no header can carry is left out rather than garbled.
-        for (name, value) in [(PROVIDER, &answered.provider), (MODEL, &answered.model)] {
-            match HeaderValue::from_bytes(value.as_bytes()) {
-                Ok(value) => headers.insert(name, value),
-                Err(_) => headers.remove(name),
-            };
-        }
+        name(&answered.provider, &answered.model, headers);
     }
     headers.insert(ATTEMPTS, trail.sent().into());
+    timing(trail, headers);
+}
+
+/// Tells the client who answers.
+pub(super) fn name(provider: &str, model: &str, headers: &mut HeaderMap) {
+    // A name that no header can carry is left out rather than garbled.
+    for (name, value) in [(PROVIDER, provider), (MODEL, model)] {
+        match HeaderValue::from_bytes(value.as_bytes()) {
+            Ok(value) => headers.insert(name, value),
+            Err(_) => headers.remove(name),
+        };
+    }
+}
+
+/// Tells the client what came of each attempt.
+pub(super) fn timing(trail: &Trail, headers: &mut HeaderMap) {
     for (index, attempt) in trail.attempts().iter().enumerate() {
         let milliseconds = attempt.elapsed.as_secs_f64() * 1000.0;
         let mut entry = format!("attempt{};dur={milliseconds:.1};desc=\"", index + 1);

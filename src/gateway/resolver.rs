@@ -6,7 +6,7 @@ use pointsman_layers::{
     route::{ModelField, Resolved, Route, Target, model_not_found},
 };
 
-use super::models;
+use super::{hybrid::Sides, models};
 use crate::{
     config::{self, Backend, Config, ModelAlias},
     near::near,
@@ -38,21 +38,14 @@ pub(super) enum Selection {
     /// One route, and where the model stands in the body.
     Route(Resolved),
     /// A model that thinks and one that answers.
-    Hybrid(Hybrid),
+    Hybrid(Sides),
 }
 
 /// What a model string means.
 #[derive(Debug)]
 pub(super) enum Meant {
     Route(Arc<Route>),
-    Hybrid(Hybrid),
-}
-
-/// The two sides of a hybrid.
-#[derive(Debug)]
-pub(super) struct Hybrid {
-    pub(super) reasoning: Arc<Route>,
-    pub(super) execution: Arc<Route>,
+    Hybrid(Sides),
 }
 
 impl Resolver {
@@ -90,7 +83,7 @@ impl Resolver {
         let field = ModelField::find(&body)?;
         Ok(match self.resolve(&self.asked_for(&field.name))? {
             Meant::Route(route) => Selection::Route(Resolved { route, model: Some(field.span) }),
-            Meant::Hybrid(hybrid) => Selection::Hybrid(hybrid),
+            Meant::Hybrid(sides) => Selection::Hybrid(sides),
         })
     }
 
@@ -103,9 +96,16 @@ impl Resolver {
         Ok(match Selector::parse(text)? {
             Selector::Choice(choice) => Meant::Route(self.choice(&choice)?),
             Selector::Hybrid { reasoning, execution } => {
-                Meant::Hybrid(Hybrid { reasoning: self.choice(&reasoning)?, execution: self.choice(&execution)? })
+                Meant::Hybrid(self.sides(self.choice(&reasoning)?, self.choice(&execution)?))
             }
         })
+    }
+
+    fn sides(&self, reasoning: Arc<Route>, execution: Arc<Route>) -> Sides {
+        let mut backends = execution.candidates().iter().filter_map(|target| self.backend(target.provider()));
+        // One body is for all of them, in case one fails.
+        let execution_takes_system_messages = backends.all(|backend| backend.system_messages);
+        Sides { reasoning, execution, execution_takes_system_messages }
     }
 
     /// The model string that counts instead of the one in the body.
