@@ -108,6 +108,11 @@ impl CredentialError {
         &self.message
     }
 
+    /// The same with another wait, if there is one at all.
+    pub(super) fn with_wait(&self, wait: Duration) -> Self {
+        Self { message: Arc::clone(&self.message), retry_after: self.retry_after.map(|_| wait) }
+    }
+
     pub(super) fn to_answer(&self) -> ErrorAnswer {
         let message = Cow::Owned(String::from(&*self.message));
         match self.retry_after {

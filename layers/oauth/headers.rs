@@ -76,7 +76,7 @@ impl Rendered {
 }
 
 /// The template with the token in each of its places; `None` if that is no header value.
-fn fill(template: &HeaderValue, token: &str) -> Option<HeaderValue> {
+pub(super) fn fill(template: &HeaderValue, token: &str) -> Option<HeaderValue> {
     let bytes = template.as_bytes();
     let mut filled = Vec::with_capacity(bytes.len() + token.len());
     let mut rest = 0;

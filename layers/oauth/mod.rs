@@ -8,8 +8,9 @@
 //! `oauth_refresh_failed` and a `Retry-After` if not. A credential that names its own base URL sets
 //! [`Endpoint`](crate::ext::Endpoint) on the request.
 //!
-//! [`CredentialFile`] is the source for files that a vendor's login wrote, [`StaticToken`] that for keys. [`DeviceLogin`]
-//! makes a new login, to be [stored](CredentialFile::store) in such a file.
+//! [`CredentialFile`] is the source for files that a vendor's login wrote, [`StaticToken`] that for keys, and
+//! [`TokenExchange`] that for short-lived tokens which a server gives for those of another source. [`DeviceLogin`] makes a
+//! new login, to be [stored](CredentialFile::store) in a credential file.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -73,6 +74,7 @@
 mod clock;
 mod credential;
 mod device;
+mod exchange;
 mod file;
 mod future;
 mod headers;
@@ -87,6 +89,7 @@ mod tests;
 pub use self::{
     credential::{Credential, CredentialError, Fingerprint},
     device::{DeviceLogin, DeviceLoginError, PendingLogin},
+    exchange::{ExchangeOptions, TokenExchange},
     file::{
         CredentialFile, CredentialFileOptions, CredentialStatus, Expiry, GrantEncoding, Mode, RefreshGrant, Removed,
         Tokens,

@@ -16,6 +16,9 @@ use tower_service::Service;
 use super::{clock, file::is_loopback};
 use crate::body::ReplayBody;
 
+/// How this program calls itself.
+pub(super) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
+
 const MAX_ANSWER: usize = 1 << 20;
 
 /// An HTTP service, with its type forgotten.
@@ -90,12 +93,10 @@ fn post(url: &Uri, content_type: &'static str, body: String) -> Request<ReplayBo
     let mut request = Request::new(ReplayBody::from(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = url.clone();
-    let user_agent = concat!("pointsman/", env!("CARGO_PKG_VERSION"));
-    for (name, value) in
-        [(header::CONTENT_TYPE, content_type), (header::ACCEPT, "application/json"), (header::USER_AGENT, user_agent)]
-    {
-        request.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::USER_AGENT, USER_AGENT);
     request
 }
 

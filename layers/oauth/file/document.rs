@@ -1,6 +1,9 @@
 //! What is in a credential file.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
@@ -51,6 +54,7 @@ impl Document {
         if !tree.is_object() {
             return Err("does not hold a JSON object".into());
         }
+        let options = &*resolved(&tree, options);
         let text = |pointer: &str| tree.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
         let access = text(&options.access).ok_or_else(|| format!("has no text at {}", options.access))?;
         let credential = match options.endpoint.as_deref().and_then(|pointer| Some((pointer, text(pointer)?))) {
@@ -68,8 +72,35 @@ impl Document {
     }
 }
 
+/// The options with the tokens' pointers as they are in this tree: without the `:*` that stands for any end of a name.
+fn resolved<'o>(tree: &Value, options: &'o CredentialFileOptions) -> Cow<'o, CredentialFileOptions> {
+    if [&options.access, &options.refresh].iter().all(|pointer| !pointer.contains(":*")) {
+        return Cow::Borrowed(options);
+    }
+    let (access, refresh) = (resolve(tree, &options.access), resolve(tree, &options.refresh));
+    Cow::Owned(CredentialFileOptions { access, refresh, ..options.clone() })
+}
+
+fn resolve(tree: &Value, pointer: &str) -> String {
+    let mut at = Some(tree);
+    let mut found = String::new();
+    for part in pointer.split('/').skip(1) {
+        let object = at.and_then(Value::as_object);
+        let name = part.strip_suffix(":*").map(unescape).map(|start| {
+            let goes_on =
+                |name: &str| name.strip_prefix(&*start).is_some_and(|end| end.is_empty() || end.starts_with(':'));
+            // Without any, it is the plain name that is missing.
+            object.and_then(|object| object.keys().find(|name| goes_on(name)).cloned()).unwrap_or(start)
+        });
+        let name = name.unwrap_or_else(|| unescape(part));
+        found = format!("{found}/{}", escape(&name));
+        at = at.and_then(|at| at.pointer(&format!("/{}", escape(&name))));
+    }
+    found
+}
+
 fn read_endpoint(pointer: &str, endpoint: &str, options: &CredentialFileOptions) -> Result<Endpoint, String> {
-    let url = endpoint::normalize(endpoint).ok_or_else(|| format!("has no https URL at {pointer}"))?;
+    let url = endpoint::with_version(endpoint).ok_or_else(|| format!("has no https URL at {pointer}"))?;
     if options.allows_host(url.host().unwrap_or_default()) {
         Ok(Endpoint(url))
     } else {
@@ -77,7 +108,7 @@ fn read_endpoint(pointer: &str, endpoint: &str, options: &CredentialFileOptions)
     }
 }
 
-fn expires(tree: &Value, access: &str, expiry: &Expiry) -> Option<SystemTime> {
+pub(in crate::oauth) fn expires(tree: &Value, access: &str, expiry: &Expiry) -> Option<SystemTime> {
     match expiry {
         Expiry::None => None,
         Expiry::Millis(pointer) => since_1970(tree.pointer(pointer)?.as_f64()? / 1e3),
@@ -104,6 +135,7 @@ fn since_1970(seconds: f64) -> Option<SystemTime> {
 /// What the answer leaves out stays, but for the expiry, which was the old token's. What the answer has beyond the
 /// known fields replaces what the file has under the same name beside the access token, and adds nothing.
 pub(super) fn merge(tree: &mut Value, answer: &Map<String, Value>, options: &CredentialFileOptions, now: SystemTime) {
+    let options = &*resolved(tree, options);
     let expiry = expiry_pointer(options);
     let endpoint = options.endpoint.as_deref();
     let endpoint_name = endpoint.map(last_part);
@@ -134,6 +166,7 @@ pub(super) fn merge(tree: &mut Value, answer: &Map<String, Value>, options: &Cre
 
 /// Writes the answer to a login into the tree of a credential file, where nothing of the login before is to stay.
 pub(super) fn replace(tree: &mut Value, answer: &Map<String, Value>, options: &CredentialFileOptions, now: SystemTime) {
+    let options = &*resolved(tree, options);
     let kept = |name: &str| server::text(answer, name).is_some();
     for (name, pointer) in members(options) {
         if !kept(&name) {
@@ -148,6 +181,7 @@ pub(super) fn replace(tree: &mut Value, answer: &Map<String, Value>, options: &C
 
 /// Takes the login out of the tree of a credential file, and tells whether there was one.
 pub(super) fn remove(tree: &mut Value, options: &CredentialFileOptions) -> bool {
+    let options = &*resolved(tree, options);
     let secrets = [&options.access, &options.refresh];
     let found = secrets.into_iter().any(|pointer| tree.pointer(pointer).is_some());
     for (_, pointer) in members(options) {
@@ -179,7 +213,7 @@ fn expiry_pointer(options: &CredentialFileOptions) -> Option<&str> {
 /// The pointer of a member that stands beside the access token.
 fn beside(options: &CredentialFileOptions, name: &str) -> String {
     let (parents, _) = options.access.rsplit_once('/').unwrap_or_default();
-    format!("{parents}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{parents}/{}", escape(name))
 }
 
 /// A time as the file has it.
@@ -220,6 +254,10 @@ fn take(tree: &mut Value, pointer: &str) {
 
 fn last_part(pointer: &str) -> String {
     unescape(pointer.rsplit('/').next().unwrap_or_default())
+}
+
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn unescape(part: &str) -> String {

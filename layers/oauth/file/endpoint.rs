@@ -4,16 +4,22 @@ use std::net::IpAddr;
 
 use http::{Uri, uri::Scheme};
 
-/// A base URL as credential files have it, made whole: no `/` at the end, `https://` before a bare host, `/v1` behind.
+/// A base URL as credential files have it, made whole: as by [`normalize`], and with `/v1` behind.
+pub(super) fn with_version(text: &str) -> Option<Uri> {
+    let url = normalize(text)?;
+    if url.path().ends_with("/v1") {
+        return Some(url);
+    }
+    format!("{}/v1", url.to_string().trim_end_matches('/')).parse().ok()
+}
+
+/// A base URL made whole: no `/` at the end, `https://` before a bare host.
 ///
 /// `None` if it is not a URL of a host, or one that could send a token in the clear.
-pub(super) fn normalize(text: &str) -> Option<Uri> {
+pub(in crate::oauth) fn normalize(text: &str) -> Option<Uri> {
     let text = text.trim();
     let mut url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     url.truncate(url.trim_end_matches('/').len());
-    if !url.ends_with("/v1") {
-        url.push_str("/v1");
-    }
     let uri: Uri = url.parse().ok()?;
     let authority = uri.authority()?;
     let host = authority.host();
@@ -23,7 +29,7 @@ pub(super) fn normalize(text: &str) -> Option<Uri> {
 }
 
 /// Whether a host is matched by a pattern in which `*` stands for any text without a dot. Case does not matter.
-pub(super) fn matches_host(pattern: &str, host: &str) -> bool {
+pub(in crate::oauth) fn matches_host(pattern: &str, host: &str) -> bool {
     let mut labels = host.split('.');
     // A star that could cross a dot would let in hosts that others can register below the same domain.
     pattern.split('.').all(|pattern| labels.next().is_some_and(|label| matches_label(pattern, label)))
@@ -74,7 +80,17 @@ mod tests {
             ("https://", None),
             ("two words", None),
         ] {
-            assert_eq!(normalize(text).map(|uri| uri.to_string()).as_deref(), whole, "{text}");
+            assert_eq!(with_version(text).map(|uri| uri.to_string()).as_deref(), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_another_kind_stays_as_it_is() {
+        for (text, whole) in [
+            ("https://api.individual.githubcopilot.com/", "https://api.individual.githubcopilot.com/"),
+            ("host/base", "https://host/base"),
+        ] {
+            assert_eq!(normalize(text).map(|uri| uri.to_string()).as_deref(), Some(whole), "{text}");
         }
     }
 
@@ -100,7 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in ".*", pattern in "[a-z*.é]{0,9}", host in "[a-z.é]{0,9}") {
-            let _ = normalize(&text);
+            let _ = with_version(&text);
             let _ = matches_host(&pattern, &host);
         }
 

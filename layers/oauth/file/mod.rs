@@ -19,7 +19,10 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-pub(super) use self::endpoint::is_loopback;
+pub(super) use self::{
+    document::expires,
+    endpoint::{is_loopback, matches_host, normalize},
+};
 use self::{
     flight::Shared,
     state::{Denied, Need},

@@ -74,14 +74,15 @@ impl CredentialFileOptions {
         }
     }
 
-    /// The JSON pointer of the access token.
+    /// The JSON pointer of the access token. A part such as `host:*` stands for the name `host`, or else for the first
+    /// that begins with `host:`.
     #[must_use]
     pub fn access(mut self, pointer: impl Into<String>) -> Self {
         self.access = pointer.into();
         self
     }
 
-    /// The JSON pointer of the refresh token.
+    /// The JSON pointer of the refresh token, written like that of the access token.
     #[must_use]
     pub fn refresh(mut self, pointer: impl Into<String>) -> Self {
         self.refresh = pointer.into();
