@@ -41,7 +41,6 @@ use pin_project::pin_project;
 use pointsman_layers::{
     body::{AnswerBody, Collect, CollectLayer, ErrorAnswer},
     error_count::ErrorCounts,
-    oauth::CredentialFile,
     quota::QuotaCache,
     rate_limit_retry::Backoff,
     route::RouteLayer,
@@ -61,6 +60,7 @@ use self::{
     api::Api,
     bad_keys::{SlowBadKeys, SlowBadKeysLayer},
     client_keys::ClientKeys,
+    credentials::Source,
     error_shape::{ErrorShape, ErrorShapeLayer},
     explain::Explainer,
     health::Health,
@@ -136,8 +136,8 @@ pub struct Gateway {
 struct State {
     errors: ErrorCounts,
     quotas: QuotaCache,
-    /// The credential files of the backends that have one.
-    credentials: Vec<(String, CredentialFile)>,
+    /// Where the tokens come from of the backends that have a login.
+    credentials: Vec<(String, Source)>,
     backoffs: HashMap<String, Backoff>,
 }
 
@@ -192,8 +192,8 @@ impl Gateway {
 
     /// Waits until no credential is being renewed: a renewed one must not be lost when the process ends.
     pub async fn settle(&self) {
-        for (_, file) in &self.state.credentials {
-            file.settle().await;
+        for (_, source) in &self.state.credentials {
+            source.file().settle().await;
         }
     }
 }

@@ -64,6 +64,10 @@ impl Report<'_> {
             format!("  token:    {token}"),
             format!("  refresh:  {}", self.refresh()),
         ];
+        if let Some(exchange) = &self.login.config().exchange {
+            let host = exchange.url.host().unwrap_or_default();
+            lines.push(format!("  exchange: at {host}, for the short-lived token that requests take"));
+        }
         lines.extend(self.problems().iter().map(|problem| format!("  problem:  {problem}")));
         lines.join("\n")
     }
@@ -83,6 +87,7 @@ impl Report<'_> {
                 Mode::Proactive => "proactive",
             },
             "refreshable": self.is_refreshable(),
+            "exchange": self.login.config().exchange.as_ref().map(|exchange| exchange.url.to_string()),
             "problems": self.problems(),
         })
     }

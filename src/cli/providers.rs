@@ -79,7 +79,7 @@ fn details(preset: &Preset, is_set: impl Fn(&str) -> bool) -> String {
     line("base URL", preset.base_url.unwrap_or("none; `base_url` has to be given"));
     let key = match (preset.key_variable, &preset.login) {
         (Some(variable), _) => format!("{variable} ({})", if is_set(variable) { "set" } else { "not set" }),
-        (None, Some(login)) => format!("the login in {}/{}, or `api_key`", login.folder, login.file),
+        (None, Some(login)) => format!("the login in {}/{}, or `api_key`", login.folder, login.files.join(" or ")),
         (None, None) if preset.gate.is_some() => "`api_key`".to_owned(),
         (None, None) => "none".to_owned(),
     };

@@ -317,7 +317,7 @@ fn decode_timeouts(at: Cursor<'_>) -> Option<Timeouts> {
 }
 
 /// `bearer`, `none`, `{ scheme: token }`, `{ header: x-api-key }` or `{ cookie: session }`.
-fn decode_auth(at: Cursor<'_>) -> Option<AuthForm> {
+pub(super) fn decode_auth(at: Cursor<'_>) -> Option<AuthForm> {
     if matches!(at.node.value, Value::String(_)) {
         return at.word(&[("bearer", true), ("none", false)]).map(|bearer| match bearer {
             true => AuthForm::Bearer,

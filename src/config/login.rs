@@ -6,7 +6,7 @@ use http::{Uri, uri::Authority};
 use pointsman_layers::oauth::{Expiry, GrantEncoding, Mode, RefreshGrant};
 
 use super::{
-    Grant, OAuth,
+    Exchange, Grant, OAuth,
     backend::decode_headers,
     decode::{Context, Cursor},
     fields::Fields,
@@ -14,7 +14,7 @@ use super::{
     node::{Node, Value},
     quota::decode_pointer,
 };
-use crate::provider::presets::{ExpiryUnit, Login};
+use crate::provider::presets::{ExpiryField, ExpiryUnit, Login};
 
 impl OAuth {
     /// The preset's login, in the file at `path` or else in the usual place.
@@ -24,13 +24,14 @@ impl OAuth {
             access: login.access.to_owned(),
             refresh: login.refresh.to_owned(),
             endpoint: login.endpoint.map(str::to_owned),
-            expiry: login.expiry_unit.at(login.expiry),
+            expiry: usual_expiry(login.expiry),
             mode: login.mode,
-            grant: Some(Grant {
-                device_url: login.device_url.map(Uri::from_static),
-                scope: login.scope.map(str::to_owned),
-                ..Grant::new(Uri::from_static(login.token_url), login.client_id)
+            grant: login.grant.as_ref().map(|grant| Grant {
+                device_url: grant.device_url.map(Uri::from_static),
+                scope: grant.scope.map(str::to_owned),
+                ..Grant::new(Uri::from_static(grant.token_url), grant.client_id)
             }),
+            exchange: login.exchange.as_ref().map(Exchange::from_preset),
             lock: login.lock.map(|lock| path.with_file_name(lock)),
             allow_hosts: login.allow_hosts.iter().copied().map(str::to_owned).collect(),
             remedy: login.remedy.to_owned(),
@@ -60,13 +61,18 @@ impl OAuth {
             }
         };
         fields.optional("fields", |pointers| oauth.decode_pointers(pointers));
-        if let Some(expiry) = fields.optional("expiry", |expiry| decode_expiry(expiry, login)) {
+        if let Some(expiry) =
+            fields.optional("expiry", |expiry| decode_expiry(expiry, login.and_then(|login| login.expiry)))
+        {
             oauth.expiry = expiry;
         }
         let modes = [("read_only", Mode::ReadOnly), ("on_demand", Mode::OnDemand), ("proactive", Mode::Proactive)];
         oauth.mode = fields.optional("mode", |mode| mode.word(&modes)).unwrap_or(oauth.mode);
         fields.optional("refresh", |refresh| oauth.decode_refresh(refresh));
         fields.optional("login", |login| oauth.decode_device_login(login, at.has("refresh")));
+        if let Some(exchange) = fields.take("exchange").filter(|exchange| !exchange.node.is_null()) {
+            oauth.exchange = Exchange::decode(exchange, login.and_then(|login| login.exchange.as_ref()));
+        }
         fields.optional("lock", |lock| oauth.decode_lock(lock));
         let hosts = fields.optional("allow_hosts", |hosts| hosts.list(decode_host));
         oauth.allow_hosts = hosts.unwrap_or(oauth.allow_hosts);
@@ -167,7 +173,8 @@ fn usual_path(login: &Login, context: &Context<'_>) -> PathBuf {
         Some(folder) => expand_home(&folder, environment, Path::new("")),
         None => expand_home(login.folder, environment, context.folder),
     };
-    folder.join(login.file)
+    let files = || login.files.iter().map(|file| folder.join(file));
+    files().find(|file| file.exists()).or_else(|| files().next()).unwrap_or(folder)
 }
 
 fn file_path(at: Cursor<'_>) -> Option<PathBuf> {
@@ -175,7 +182,12 @@ fn file_path(at: Cursor<'_>) -> Option<PathBuf> {
     at.path()
 }
 
-fn field_pointer(at: Cursor<'_>) -> Option<String> {
+/// The time as a preset has it.
+pub(super) fn usual_expiry(usual: Option<ExpiryField>) -> Expiry {
+    usual.map_or(Expiry::None, |usual| usual.unit.at(usual.field))
+}
+
+pub(super) fn field_pointer(at: Cursor<'_>) -> Option<String> {
     let pointer = decode_pointer(at)?;
     if pointer.is_empty() {
         return at.fail(at.error("this is the whole file, and no field of it").label("expected a JSON pointer"));
@@ -184,7 +196,7 @@ fn field_pointer(at: Cursor<'_>) -> Option<String> {
 }
 
 /// `{ field: /expires, unit: s }`, or a unit that needs no field.
-fn decode_expiry(at: Cursor<'_>, login: Option<&Login>) -> Option<Expiry> {
+pub(super) fn decode_expiry(at: Cursor<'_>, usual: Option<ExpiryField>) -> Option<Expiry> {
     #[derive(Clone, Copy)]
     enum Unit {
         Of(ExpiryUnit),
@@ -200,14 +212,14 @@ fn decode_expiry(at: Cursor<'_>, login: Option<&Login>) -> Option<Expiry> {
     ];
     let mut fields = Fields::of(at)?;
     let field = fields.take("field").filter(|field| !field.node.is_null());
-    let unit = match (fields.take("unit").filter(|unit| !unit.node.is_null()), login) {
+    let unit = match (fields.take("unit").filter(|unit| !unit.node.is_null()), usual) {
         (Some(unit), _) => unit.word(&units),
-        (None, Some(login)) => Some(Unit::Of(login.expiry_unit)),
+        (None, Some(usual)) => Some(Unit::Of(usual.unit)),
         (None, None) => fields.missing("unit"),
     };
-    let expiry = match (unit?, field, login) {
+    let expiry = match (unit?, field, usual) {
         (Unit::Of(unit), Some(field), _) => field_pointer(field).map(|field| unit.at(field)),
-        (Unit::Of(unit), None, Some(login)) => Some(unit.at(login.expiry)),
+        (Unit::Of(unit), None, Some(usual)) => Some(unit.at(usual.field)),
         (Unit::Of(_), None, None) => fields.missing("field"),
         (Unit::Jwt, None, _) => Some(Expiry::Jwt),
         (Unit::None, None, _) => Some(Expiry::None),
@@ -221,7 +233,7 @@ fn decode_expiry(at: Cursor<'_>, login: Option<&Login>) -> Option<Expiry> {
 }
 
 /// A URL to which tokens may be sent.
-fn secure_url(at: Cursor<'_>) -> Option<Uri> {
+pub(super) fn secure_url(at: Cursor<'_>) -> Option<Uri> {
     let url = at.url()?;
     if RefreshGrant::new(url.clone()).is_err() {
         let name = at.key.and_then(Node::as_str).unwrap_or("url");

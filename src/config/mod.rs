@@ -61,6 +61,7 @@ mod default_backend;
 mod diagnostic;
 mod discover;
 mod doubts;
+mod exchange;
 mod fields;
 mod finding;
 mod gate;
@@ -96,7 +97,7 @@ pub use self::{
     hybrid::{Hybrid, HybridOverrides, OnReasoningFailure},
     interpolate::{Environment, ProcessEnvironment},
     load::Loaded,
-    oauth::{Grant, OAuth},
+    oauth::{Exchange, Grant, OAuth},
     overrides::Overrides,
     quota::QuotaConfig,
     route::{Candidate, Route},

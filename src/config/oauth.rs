@@ -7,6 +7,8 @@ use std::{
 use http::{HeaderMap, Uri};
 use pointsman_layers::oauth::{Expiry, GrantEncoding, Mode};
 
+use crate::provider::presets::AuthForm;
+
 /// A login that another program wrote to a file: where its parts are, and how it is renewed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -25,11 +27,13 @@ pub struct OAuth {
     pub mode: Mode,
     /// How the token is renewed, and how a new login is made; `None` if that cannot be done here.
     pub grant: Option<Grant>,
+    /// Where the file's token is exchanged for the one that requests take, if it is.
+    pub exchange: Option<Exchange>,
     /// The lock file that the vendor's own program respects.
     pub lock: Option<PathBuf>,
     /// How old that lock has to be to count as left behind; 35 s.
     pub lock_stale: Duration,
-    /// The hosts that the base URL of a login may name; `*` stands for anything but a dot.
+    /// The hosts that the base URL of a login, or of an exchanged token, may name; `*` stands for anything but a dot.
     pub allow_hosts: Vec<String>,
     /// Further headers of each request.
     pub headers: HeaderMap,
@@ -55,6 +59,25 @@ pub struct Grant {
     pub fields: Vec<(String, String)>,
 }
 
+/// A request that exchanges the token of a login for a short-lived one. `Debug` shows the names of the headers alone, for
+/// there may be a secret in them.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// Where to.
+    pub url: Uri,
+    /// How the login's token travels.
+    pub auth: AuthForm,
+    /// Further headers of the request.
+    pub headers: HeaderMap,
+    /// A JSON pointer to the short-lived token in the answer.
+    pub access: String,
+    /// A JSON pointer to the base URL that it is for, if one may come with it.
+    pub endpoint: Option<String>,
+    /// Where the answer says when it expires.
+    pub expiry: Expiry,
+}
+
 impl OAuth {
     /// A login at `path`, with the usual names of things and nothing to renew it with.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -66,6 +89,7 @@ impl OAuth {
             expiry: Expiry::None,
             mode: Mode::OnDemand,
             grant: None,
+            exchange: None,
             lock: None,
             lock_stale: Duration::from_secs(35),
             allow_hosts: Vec::new(),
@@ -86,6 +110,33 @@ impl Grant {
             encoding: GrantEncoding::Form,
             fields: Vec::new(),
         }
+    }
+}
+
+impl Exchange {
+    /// An exchange at `url` for the token at `/token`, with the login's token as `Authorization: Bearer`.
+    pub fn new(url: Uri) -> Self {
+        Self {
+            url,
+            auth: AuthForm::Bearer,
+            headers: HeaderMap::new(),
+            access: "/token".into(),
+            endpoint: None,
+            expiry: Expiry::None,
+        }
+    }
+}
+
+impl Debug for Exchange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("url", &self.url)
+            .field("auth", &self.auth)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("access", &self.access)
+            .field("endpoint", &self.endpoint)
+            .field("expiry", &self.expiry)
+            .finish()
     }
 }
 

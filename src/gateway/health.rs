@@ -4,11 +4,11 @@ use std::sync::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use pointsman_layers::{body::AnswerBody, oauth::CredentialFile};
+use pointsman_layers::body::AnswerBody;
 use serde_json::json;
 use tower_http::validate_request::ValidateRequest;
 
-use super::CoreBody;
+use super::{CoreBody, credentials::Source};
 use crate::config::Config;
 
 /// Answers `/health`, `/healthz` (the process runs) and `/readyz` (it can serve every route).
@@ -27,12 +27,12 @@ pub(super) struct Status {
     draining: Arc<AtomicBool>,
     /// The routes of which no candidate can ever be used as configured, each with the reasons.
     unusable: Arc<[(String, Vec<String>)]>,
-    /// The credential files, by the name of their backend.
-    credentials: Arc<[(String, CredentialFile)]>,
+    /// Where tokens come from, by the name of their backend.
+    credentials: Arc<[(String, Source)]>,
 }
 
 impl Status {
-    pub(super) fn new(config: &Config, credentials: &[(String, CredentialFile)]) -> Self {
+    pub(super) fn new(config: &Config, credentials: &[(String, Source)]) -> Self {
         let unusable = config.routes.iter().filter_map(|route| {
             let reasons = route.candidates.iter().map(|candidate| {
                 let backend = config.backend(&candidate.backend)?;
@@ -53,7 +53,7 @@ impl Status {
         let problems: serde_json::Map<_, _> = self
             .credentials
             .iter()
-            .filter_map(|(backend, file)| Some((backend.clone(), file.status().problem?.into())))
+            .filter_map(|(backend, source)| Some((backend.clone(), source.problem()?.into())))
             .collect();
         let mut health = json!({"status": "ok"});
         if !problems.is_empty() {

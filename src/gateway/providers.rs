@@ -15,7 +15,7 @@ use pointsman_layers::{
     error_count::{ErrorCount, ErrorCountLayer, ErrorReport},
     ext::{Candidate, GateClosed},
     first_event::{FirstEvent, FirstEventBody, FirstEventLayer},
-    oauth::{CredentialFile, OAuth},
+    oauth::OAuth,
     quota::{Quota, QuotaLayer},
     rate_limit_retry::{Backoff, PeekedBody, Policy, RateLimitRetry, RateLimitRetryLayer},
 };
@@ -25,7 +25,8 @@ use tower_service::Service;
 use super::{
     State,
     connection::{Connection, Cut, CutBody},
-    credentials, quota,
+    credentials::{self, Source},
+    quota,
 };
 use crate::{
     config::{AuthForm, Backend, Config, Secret},
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// The layers around one provider.
-type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<Wire, CredentialFile>>>>>;
+type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<Wire, Source>>>>>;
 
 /// A provider whose answers can be judged by their status.
 type Wire = FirstEvent<Provider, ClassifyProviderError>;
@@ -83,21 +84,21 @@ fn ready(
         return Err(reason);
     }
     let provider = provider(backend, clients)?;
-    let file = match &backend.oauth {
+    let source = match &backend.oauth {
         Some(oauth) => {
-            let file = credentials::credential_file(oauth, clients.get(backend.timeouts.connect))?;
-            state.credentials.push((backend.name.clone(), file.clone()));
-            Some(file)
+            let source = Source::new(oauth, clients.get(backend.timeouts.connect))?;
+            state.credentials.push((backend.name.clone(), source.clone()));
+            Some(source)
         }
         None => None,
     };
-    quota::register(backend, &config.routes, clients, &state.quotas);
+    quota::register(backend, &config.routes, clients, source.as_ref(), &state.quotas);
     state.backoffs.insert(backend.name.clone(), Backoff::new());
-    Ok(stack(backend, provider, file, state))
+    Ok(stack(backend, provider, source, state))
 }
 
 /// The layers around one provider, in the order in which a request meets them.
-fn stack(backend: &Backend, provider: Provider, file: Option<CredentialFile>, state: &State) -> ProviderStack {
+fn stack(backend: &Backend, provider: Provider, source: Option<Source>, state: &State) -> ProviderStack {
     ServiceBuilder::new()
         // Outside of everything that can answer for the provider, and open to the end of the body.
         .layer(ErrorCountLayer::new(state.errors.window_of(&backend.name, backend.error_window)))
@@ -108,7 +109,7 @@ fn stack(backend: &Backend, provider: Provider, file: Option<CredentialFile>, st
         // Below those that have to see what comes of the second try; above the credential, which is looked up anew for it.
         .layer(hold(backend, state.backoffs.get(&backend.name).cloned().unwrap_or_default()))
         // The credential goes in last, so nothing above can log it.
-        .layer(credentials::layer(backend.oauth.as_ref(), file))
+        .layer(credentials::layer(backend.oauth.as_ref(), source))
         // Next to the wire, so that all above judge by the status.
         .layer(FirstEventLayer::new().classify(ClassifyProviderError))
         .service(provider)

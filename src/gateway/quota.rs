@@ -3,24 +3,36 @@
 use http::HeaderName;
 use pointsman_layers::{
     condition::{Condition, Segment},
+    oauth::{CredentialFile, OAuth, OAuthLayer},
     quota::{HttpQuota, QuotaCache, QuotaOptions, QuotaSource as _, Refresh},
 };
 use serde_json::{Map, Value};
+use tower_layer::Layer as _;
 
-use super::providers::{Clients, credential};
+use super::{
+    credentials::{Source, token_header},
+    providers::{Clients, credential},
+};
 use crate::{
     config::{Backend, QuotaConfig, Reshape, Route, Secret},
     provider::Client,
 };
 
 /// Gives the backend's quota to the cache: its source, if it has one, and the headers of its answers that conditions read.
-pub(super) fn register(backend: &Backend, routes: &[Route], clients: &mut Clients, quotas: &QuotaCache) {
+pub(super) fn register(
+    backend: &Backend,
+    routes: &[Route],
+    clients: &mut Clients,
+    source: Option<&Source>,
+    quotas: &QuotaCache,
+) {
     let headers = headers_read(backend, routes);
     if !headers.is_empty() {
         quotas.watch(&backend.name, headers);
     }
     let Some(quota) = &backend.quota else { return };
-    let request = request(backend, quota, clients.get(backend.timeouts.connect));
+    let client = with_login(clients.get(backend.timeouts.connect), quota, source);
+    let request = request(backend, quota, client);
     let map = quota.map.clone();
     let source = move || {
         let (answer, map) = (request.fetch(), map.clone());
@@ -50,7 +62,18 @@ fn headers_read(backend: &Backend, routes: &[Route]) -> Vec<HeaderName> {
     headers
 }
 
-fn request(backend: &Backend, quota: &QuotaConfig, client: Client) -> HttpQuota<Client> {
+/// The client that puts in the token of the backend's login, if it has one. An exchanged token is for requests alone: the
+/// quota belongs to the login.
+fn with_login(client: Client, quota: &QuotaConfig, source: Option<&Source>) -> OAuth<Client, CredentialFile> {
+    let header = token_header(&quota.auth);
+    let layer = OAuthLayer::optional(source.filter(|_| header.is_some()).map(|source| source.file().clone()));
+    match header {
+        Some((name, template)) => layer.token_header(name, template).layer(client),
+        None => layer.layer(client),
+    }
+}
+
+fn request<S>(backend: &Backend, quota: &QuotaConfig, client: S) -> HttpQuota<S> {
     let mut request = HttpQuota::new(client, quota.url.clone()).method(quota.method.clone()).pointer(&quota.pointer);
     if let Some((name, value)) = backend.api_key.as_ref().and_then(|key| credential(&quota.auth, key)) {
         request = request.header(name, value);

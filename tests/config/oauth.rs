@@ -2,7 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use pointsman::config::{Backend, Config, OAuth};
+use pointsman::{
+    config::{Backend, Config, OAuth},
+    provider::presets::AuthForm,
+};
 use pointsman_layers::{
     oauth::{Expiry, GrantEncoding, Mode},
     rate_limit_retry::{Policy, When},
@@ -46,6 +49,61 @@ fn the_preset_has_all_that_its_login_needs() {
     let preset = backend_with("qwen-oauth: {}", &[]).preset.unwrap();
     assert_eq!(preset.model_prefix, Some("qwen/"));
     assert_eq!(preset.base_url, Some("https://portal.qwen.ai/v1"));
+}
+
+#[test]
+fn the_preset_of_github_s_login_exchanges_its_token() {
+    let login = oauth("github-copilot: {}");
+    assert_eq!(login.path, Path::new("/home/me/.config/github-copilot/apps.json"));
+    assert_eq!(login.access, "/github.com:*/oauth_token");
+    assert_eq!((login.expiry, login.mode), (Expiry::None, Mode::ReadOnly));
+    assert!(login.grant.is_none());
+    assert_eq!(login.allow_hosts, ["api.githubcopilot.com", "api.*.githubcopilot.com"]);
+    let exchange = login.exchange.unwrap();
+    assert_eq!(exchange.url, "https://api.github.com/copilot_internal/v2/token");
+    assert_eq!(exchange.auth, AuthForm::Scheme("token".into()));
+    assert_eq!((exchange.access.as_str(), exchange.endpoint.as_deref()), ("/token", Some("/endpoints/api")));
+    assert_eq!(exchange.expiry, Expiry::Seconds("/expires_at".into()));
+
+    let other = oauth("github-copilot: { oauth: { exchange: { url: 'http://127.0.0.1:9/token' } } }").exchange.unwrap();
+    assert_eq!((other.url.to_string().as_str(), other.access.as_str()), ("http://127.0.0.1:9/token", "/token"));
+    assert!(oauth("github-copilot: { oauth: { exchange: false } }").exchange.is_none());
+    assert!(backend_with("github-copilot: { api_key: k }", &[]).oauth.is_none(), "a key is used as it is");
+}
+
+#[test]
+fn of_two_files_the_one_that_is_there_is_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".config/github-copilot");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = || {
+        let environment = |name: &str| (name == "HOME").then(|| home.path().to_str().unwrap().to_owned());
+        let loaded = Config::from_yaml_with("backends: { github-copilot: {} }", &environment);
+        loaded.unwrap().config.backends.remove(0).oauth.unwrap().path
+    };
+    assert_eq!(path(), folder.join("apps.json"));
+    std::fs::write(folder.join("hosts.json"), "{}").unwrap();
+    assert_eq!(path(), folder.join("hosts.json"));
+    std::fs::write(folder.join("apps.json"), "{}").unwrap();
+    assert_eq!(path(), folder.join("apps.json"));
+}
+
+#[test]
+fn an_exchange_of_one_s_own_is_as_the_block_says() {
+    let exchange = oauth(
+        "x: { base_url: 'https://h/v1', oauth: { path: f, exchange: { url: 'https://h/token', auth: { header: x-key }, \
+         fields: { access: /a, endpoint: /e }, expiry: { unit: jwt }, headers: { x-more: canary } } } }",
+    )
+    .exchange
+    .unwrap();
+    assert_eq!(exchange.auth, AuthForm::Header("x-key".parse().unwrap()));
+    assert_eq!((exchange.access.as_str(), exchange.endpoint.as_deref()), ("/a", Some("/e")));
+    assert_eq!(exchange.expiry, Expiry::Jwt);
+    assert_eq!(exchange.headers["x-more"], "canary");
+    assert!(!format!("{exchange:?}").contains("canary"));
+    let least = oauth("x: { base_url: 'https://h/v1', oauth: { path: f, exchange: { url: 'https://h/token' } } }");
+    let least = least.exchange.unwrap();
+    assert_eq!((least.auth, least.access.as_str(), least.expiry), (AuthForm::Bearer, "/token", Expiry::None));
 }
 
 #[test]

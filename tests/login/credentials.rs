@@ -62,7 +62,7 @@ async fn the_credentials_are_told_of_as_json() {
         json(machine.says(&["credentials", "--json"]).await),
         json!([{
             "backend": "vendor", "path": machine.path(), "permissions": "0600", "fingerprint": fingerprint(),
-            "expires_at": "2100-01-01T00:00:00Z", "expired": false, "mode": "on_demand", "refreshable": true,
+            "expires_at": "2100-01-01T00:00:00Z", "expired": false, "mode": "on_demand", "refreshable": true, "exchange": null,
             "problems": [],
         }])
     );
@@ -72,7 +72,7 @@ async fn the_credentials_are_told_of_as_json() {
         json(machine.says(&["credentials", "vendor", "--json"]).await),
         json!([{
             "backend": "vendor", "path": machine.path(), "permissions": null, "fingerprint": null, "expires_at": null,
-            "expired": null, "mode": "on_demand", "refreshable": false, "problems": [problem],
+            "expired": null, "mode": "on_demand", "refreshable": false, "exchange": null, "problems": [problem],
         }])
     );
     let without = Binary::new(["credentials", "--json"]).file("config.yaml", "models: []\n").run().await;

@@ -1,6 +1,8 @@
 use pointsman_layers::oauth::{Expiry, Mode};
 
-/// The file in which another program keeps its login, and how that is renewed.
+use super::AuthForm;
+
+/// The file in which another program keeps its login, and what is done to have a token from it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Login {
@@ -8,8 +10,8 @@ pub struct Login {
     pub folder_variable: Option<&'static str>,
     /// The usual folder; `~` is the home directory.
     pub folder: &'static str,
-    /// The file.
-    pub file: &'static str,
+    /// The file; of several, the first that is there.
+    pub files: &'static [&'static str],
     /// The lock file beside it.
     pub lock: Option<&'static str>,
     /// A JSON pointer to the access token.
@@ -18,12 +20,24 @@ pub struct Login {
     pub refresh: &'static str,
     /// A JSON pointer to the base URL, if one comes with the login.
     pub endpoint: Option<&'static str>,
-    /// A JSON pointer to the time at which the access token expires.
-    pub expiry: &'static str,
-    /// How that time is written.
-    pub expiry_unit: ExpiryUnit,
+    /// When the access token expires, if the file says so.
+    pub expiry: Option<ExpiryField>,
     /// Who renews the token.
     pub mode: Mode,
+    /// How the token is renewed, if it can be.
+    pub grant: Option<LoginGrant>,
+    /// Where the token is exchanged for the one that requests take, if it is.
+    pub exchange: Option<LoginExchange>,
+    /// The hosts that the base URL may name; `*` stands for anything but a dot.
+    pub allow_hosts: &'static [&'static str],
+    /// What a user has to do when the login is no good.
+    pub remedy: &'static str,
+}
+
+/// The token server of a [`Login`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LoginGrant {
     /// Where tokens are renewed.
     pub token_url: &'static str,
     /// Where a login on another device begins.
@@ -32,10 +46,32 @@ pub struct Login {
     pub client_id: &'static str,
     /// What a new login asks for.
     pub scope: Option<&'static str>,
-    /// The hosts that the base URL may name; `*` stands for anything but a dot.
-    pub allow_hosts: &'static [&'static str],
-    /// What a user has to do when the login is no good.
-    pub remedy: &'static str,
+}
+
+/// A request that exchanges the token of a [`Login`] for a short-lived one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LoginExchange {
+    /// Where to.
+    pub url: &'static str,
+    /// How the login's token travels.
+    pub auth: AuthForm,
+    /// A JSON pointer to the short-lived token in the answer.
+    pub access: &'static str,
+    /// A JSON pointer to the base URL that it is for, if the answer names one.
+    pub endpoint: Option<&'static str>,
+    /// When it expires, if the answer says so.
+    pub expiry: Option<ExpiryField>,
+}
+
+/// Where a time is written at which a token expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExpiryField {
+    /// A JSON pointer.
+    pub field: &'static str,
+    /// How it is written.
+    pub unit: ExpiryUnit,
 }
 
 /// How a credential file writes the time at which a token expires.

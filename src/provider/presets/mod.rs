@@ -24,7 +24,7 @@ use http::{HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use pointsman_layers::rate_limit_retry::Exhausted;
 
 pub use self::{
-    login::{ExpiryUnit, GateFlag, GateRule, HoldKeys, Login},
+    login::{ExpiryField, ExpiryUnit, GateFlag, GateRule, HoldKeys, Login, LoginExchange, LoginGrant},
     table::PRESETS,
 };
 use crate::near;

@@ -33,12 +33,18 @@ fn every_value_can_be_used() {
             assert!(dialect.path.starts_with("/v1/"), "{}", preset.name);
         }
         if let Some(login) = &preset.login {
-            for url in [Some(login.token_url), login.device_url].into_iter().flatten() {
+            let grant = login.grant.iter().flat_map(|grant| [Some(grant.token_url), grant.device_url]);
+            for url in grant.flatten().chain(login.exchange.iter().map(|exchange| exchange.url)) {
                 assert_eq!(url.parse::<http::Uri>().unwrap().scheme_str(), Some("https"), "{}", preset.name);
             }
-            for pointer in [Some(login.access), Some(login.refresh), login.endpoint, Some(login.expiry)] {
-                assert!(pointer.is_none_or(|pointer| pointer.starts_with('/')), "{}", preset.name);
+            let exchange = login.exchange.iter();
+            let exchange = exchange.flat_map(|it| [Some(it.access), it.endpoint, it.expiry.map(|expiry| expiry.field)]);
+            let expiry = login.expiry.map(|expiry| expiry.field);
+            let pointers = [Some(login.access), Some(login.refresh), login.endpoint, expiry].into_iter();
+            for pointer in pointers.chain(exchange).flatten() {
+                assert!(pointer.starts_with('/'), "{}: {pointer}", preset.name);
             }
+            assert!(!login.files.is_empty(), "{}", preset.name);
         }
         if let Some(request) = &preset.quota {
             let url: http::Uri = request.url.parse().unwrap();
