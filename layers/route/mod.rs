@@ -2,8 +2,9 @@
 //!
 //! [`RouteLayer`] asks a [`Resolve`]r where a request is to go, then tries the candidates of that [`Route`] in order.
 //! Each attempt is a call of the inner service with a [`Candidate`](crate::ext::Candidate) on the request and, if the
-//! candidate has another name for the model, that name spliced into the body, as are [parameters](Target::parameter) that
-//! the candidate sets; every other byte is the client's. A `Content-Length` is set to the new length. What a candidate answers is judged as in the table:
+//! candidate has another name for the model, that name spliced into the body, JSON or a form by its `Content-Type`;
+//! [parameters](Target::parameter) that the candidate sets are put into JSON as well. Every other byte is the client's. A
+//! `Content-Length` is set to the new length. What a candidate answers is judged as in the table:
 //!
 //! | what came back | next candidate? |
 //! |---|---|
@@ -93,6 +94,7 @@ mod body;
 mod future;
 mod layer;
 mod model;
+mod multipart;
 mod object;
 mod routes;
 mod run;

@@ -1,12 +1,12 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::object::read_object;
+use super::{multipart, object::read_object};
 use crate::body::ErrorAnswer;
 
-/// The `model` of a JSON request body: its text, and where its value stands.
+/// The `model` of a request body, JSON or a form: its text, and where its value stands.
 ///
 /// ```
 /// use pointsman_layers::route::ModelField;
@@ -21,12 +21,23 @@ use crate::body::ErrorAnswer;
 pub struct ModelField<'a> {
     /// The model as the client wrote it, escapes resolved.
     pub name: Cow<'a, str>,
-    /// The bytes of the value, quotes included.
+    /// The bytes of the value; in JSON the quotes are among them.
     pub span: Range<usize>,
 }
 
 impl<'a> ModelField<'a> {
-    /// Finds the one `model` of a body.
+    /// Finds the one `model` of a body with these headers: a form if their `Content-Type` is `multipart/form-data`,
+    /// JSON if not.
+    ///
+    /// # Errors
+    ///
+    /// For JSON those of [`find`](Self::find). A form is refused if it is malformed, or if its `model` is missing, doubled,
+    /// or not a plain text field.
+    pub fn of(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, ModelError> {
+        if multipart::is_form(headers) { multipart::find(headers, body) } else { Self::find(body) }
+    }
+
+    /// Finds the one `model` of a JSON body.
     ///
     /// # Errors
     ///
@@ -78,6 +89,10 @@ pub enum ModelError {
     Twice,
     /// `model` is not a string.
     NotAString,
+    /// The body is no form, although its type says so; for this reason, as the end of a sentence.
+    NotAForm(&'static str),
+    /// `model` is a file of a form, or its text is encoded.
+    NotText,
 }
 
 impl fmt::Display for ModelError {
@@ -91,6 +106,8 @@ impl fmt::Display for ModelError {
             Self::Missing => f.write_str("the request names no `model`"),
             Self::Twice => f.write_str("the request has more than one `model` key; send exactly one"),
             Self::NotAString => f.write_str("`model` must be a string"),
+            Self::NotAForm(fault) => write!(f, "the request body is not valid multipart/form-data: {fault}"),
+            Self::NotText => f.write_str("`model` must be a field with a plain UTF-8 text"),
         }
     }
 }
@@ -104,7 +121,8 @@ impl From<ModelError> for ErrorAnswer {
             ModelError::Empty | ModelError::NotJson { .. } | ModelError::NotAnObject => answer("invalid_json"),
             ModelError::Missing => answer("missing_model").param("model"),
             ModelError::Twice => answer("duplicate_model").param("model"),
-            ModelError::NotAString => answer("invalid_model").param("model"),
+            ModelError::NotAString | ModelError::NotText => answer("invalid_model").param("model"),
+            ModelError::NotAForm(_) => answer("invalid_multipart"),
         }
     }
 }

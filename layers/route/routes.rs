@@ -32,8 +32,8 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
 pub struct Resolved {
     /// The candidates and the rules for them.
     pub route: Arc<Route>,
-    /// Where the value of `model` stands in the body, quotes included; each candidate's own model replaces it, and its
-    /// parameters are put in; a span that is not within the body panics. `None` leaves the body as it is.
+    /// Where the value of `model` stands in the body, as by [`ModelField::of`]; each candidate's own model replaces it, and
+    /// its parameters are put in; a span that is not within the body panics. `None` leaves the body as it is.
     pub model: Option<Range<usize>>,
 }
 
@@ -159,7 +159,7 @@ impl FromIterator<Route> for Routes {
 impl Resolve for Routes {
     fn resolve(&self, request: &Request<ReplayBody>) -> Result<Resolved, ErrorAnswer> {
         let body = request.body().to_bytes();
-        let model = ModelField::find(&body)?;
+        let model = ModelField::of(request.headers(), &body)?;
         match self.get(&model.name) {
             Some(route) => Ok(Resolved { route: Arc::clone(route), model: Some(model.span) }),
             None => Err(model_not_found(&model.name, self.names())),

@@ -9,7 +9,7 @@ use http::{
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{Resolved, Route, RouteBody, body::Dialect};
+use super::{Resolved, Route, RouteBody, body::Dialect, multipart};
 use crate::{
     body::{AnswerBody, ErrorAnswer, ReplayBody},
     ext::{Attempt, Candidate, EarlyFailure, Failure, FailureKind, GateClosed, Outcome, Trail},
@@ -28,6 +28,8 @@ pub(super) struct Run<B> {
     parts: Option<Parts>,
     body: ReplayBody,
     model: Option<Range<usize>>,
+    /// Whether the body is a form, and not JSON.
+    is_form: bool,
     dialect: Dialect,
     /// One entry for each candidate that had its turn, so its length is the index of the one that has it now.
     trail: Trail,
@@ -50,6 +52,7 @@ impl<B> Run<B> {
         let deadline = now + resolved.route.total_timeout.min(Duration::from_secs(100 * 365 * 86_400));
         Self {
             dialect: Dialect::of(parts.uri.path()),
+            is_form: multipart::is_form(&parts.headers),
             parts: Some(parts),
             body,
             model: resolved.model,
@@ -95,6 +98,7 @@ impl<B> Run<B> {
             deadline: Some(self.deadline.into_std()),
         });
         let body = match &self.model {
+            Some(span) if self.is_form => target.edit_form(&self.body, span),
             Some(span) => target.edit(&self.body, span),
             None => self.body.clone(),
         };

@@ -16,6 +16,8 @@ pub struct Target {
     pub(super) model: Arc<str>,
     /// The model as a JSON string, ready to be spliced in.
     model_json: Bytes,
+    /// The same for a form.
+    model_text: Bytes,
     pub(super) condition: Option<Arc<Condition>>,
     pub(super) on_unknown: OnUnknown,
     parameters: Vec<Parameter>,
@@ -39,6 +41,7 @@ impl Target {
         Self {
             provider: provider.into(),
             model_json: json(&*model),
+            model_text: Bytes::copy_from_slice(model.as_bytes()),
             model,
             condition: None,
             on_unknown: OnUnknown::default(),
@@ -109,6 +112,11 @@ impl Target {
     /// The name and value of each parameter, and whether it replaces what the client sends.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Value, bool)> {
         self.parameters.iter().map(|parameter| (&*parameter.name, &parameter.value, parameter.is_forced))
+    }
+
+    /// The form for this candidate: its model in place of what stands at `model`.
+    pub(super) fn edit_form(&self, body: &ReplayBody, model: &Range<usize>) -> ReplayBody {
+        body.splice(model.clone(), self.model_text.clone())
     }
 
     /// The body for this candidate: its model in place of what stands at `model`, and its parameters. Whatever else the

@@ -20,14 +20,16 @@ const LOOP: HeaderName = HeaderName::from_static("x-pointsman-loop");
 const EXPLAIN: &str = "/v1/pointsman/explain";
 
 /// The paths of the API that take a `POST` alone.
-const POST_ONLY: [&str; 12] = [
+const POST_ONLY: [&str; 14] = [
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
+    "/v1/audio/translations",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
     "/v1/images/edits",
     "/v1/images/generations",
+    "/v1/images/variations",
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/moderations",

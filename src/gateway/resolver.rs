@@ -80,7 +80,7 @@ impl Resolver {
     /// What a request with this body asks for.
     pub(super) fn select(&self, request: &Request<ReplayBody>) -> Result<Selection, ErrorAnswer> {
         let body = request.body().to_bytes();
-        let field = ModelField::find(&body)?;
+        let field = ModelField::of(request.headers(), &body)?;
         Ok(match self.resolve(&self.asked_for(&field.name))? {
             Meant::Route(route) => Selection::Route(Resolved { route, model: Some(field.span) }),
             Meant::Hybrid(sides) => Selection::Hybrid(sides),

@@ -3,6 +3,7 @@
 mod attempts;
 mod body;
 mod choice;
+mod multipart;
 mod reference;
 
 use std::{
