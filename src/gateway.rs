@@ -239,7 +239,12 @@ fn build(
         // Before a byte of the body is read, so that strangers cost nothing.
         .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
         // Answers what needs no provider and refuses what leads nowhere, still without the body.
-        .layer(ValidateRequestHeaderLayer::custom(Api::new(Models::of(config), explainer, instance)))
+        .layer(ValidateRequestHeaderLayer::custom(Api::new(
+            Models::of(config),
+            explainer,
+            instance,
+            config.default_backend.is_some(),
+        )))
         // Before anything is held for the request; what needs no provider has been answered, overload or not.
         .layer(InFlightLayer::new(server.max_in_flight))
         // From here on the body is in memory and can be sent again.

@@ -615,3 +615,95 @@ async fn the_client_learns_what_happened() {
     let duration = b.split(['=', ';']).nth(2).expect("there is one");
     assert!(duration.parse::<f64>().is_ok_and(|milliseconds| milliseconds >= 0.0), "{b}");
 }
+
+/// Files, batches, stored responses: they go to the default backend.
+mod requests_without_a_model {
+    use super::*;
+
+    fn deploy(upstream: &Upstream, default: &str) -> Deployed {
+        let entries = [backend("a", &upstream.url(""), "models: [small]"), backend("b", "http://127.0.0.1:1", "")];
+        Deployed::start(&format!("{default}\n{}", backends(entries)))
+    }
+
+    #[tokio::test]
+    async fn go_to_the_default_backend_as_they_are() {
+        let upstream = Upstream::start(|request| match request.method.as_str() {
+            "HEAD" => Reply::new(200).header("content-length", "7"),
+            "DELETE" => Reply::new(204),
+            "GET" if request.path().ends_with("/content") => Reply::body(200, "text/plain", ""),
+            _ => Reply::json(200, &json!({ "id": "file-1" })),
+        });
+        let gateway = deploy(&upstream, "default_backend: a");
+        let mut client = gateway.client().await;
+        let form = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b--\r\n";
+        for (method, target, content_type, body, status) in [
+            ("GET", "/v1/files?limit=2", "", "", 200),
+            ("GET", "/v1/files/file-1/content", "", "", 200),
+            ("HEAD", "/v1/files/file-1", "", "", 200),
+            ("DELETE", "/v1/files/file-1", "", "", 204),
+            ("POST", "/v1/responses/resp_1/cancel", "", "", 200),
+            ("POST", "/v1/batches", "application/json", "{\"input_file_id\":\"file-1\"}", 200),
+            ("POST", "/v1/files", "multipart/form-data; boundary=b", form, 200),
+            ("PUT", "/v1/things/1", "text/plain", "anything", 200),
+            ("PATCH", "/v1/things/1", "application/json", "{\"model\":\"small\"}", 200),
+        ] {
+            let headers = [("content-type", content_type)];
+            client.request(method, target, if content_type.is_empty() { &[] } else { &headers }, body.as_bytes()).await;
+            let answer = client.answer().await;
+            assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
+            assert_eq!((answer.header("x-pointsman-provider"), answer.header("x-pointsman-model")), (Some("a"), None));
+            let received = upstream.requests().pop().expect("a request");
+            assert_eq!((received.method.as_str(), received.target.as_str()), (method, target));
+            assert_eq!((received.header("authorization"), &*received.body), (Some("Bearer key-of-a"), body.as_bytes()));
+        }
+        assert_eq!(gateway.errors("a"), 0);
+    }
+
+    #[tokio::test]
+    async fn still_need_one_where_the_path_asks_for_it() {
+        let upstream = Upstream::script([]);
+        let gateway = deploy(&upstream, "default_backend: a");
+        let mut client = gateway.client().await;
+        for (method, path, body, status, code) in [
+            ("POST", "/v1/chat/completions", "{}", 400, "missing_model"),
+            ("POST", "/v1/embeddings", "", 400, "invalid_json"),
+            ("POST", "/v1/batches", "{", 400, "invalid_json"),
+            ("POST", "/v1/batches", "{\"model\":7}", 400, "invalid_model"),
+            ("GET", "/v1/chat/completions", "", 405, "method_not_allowed"),
+            ("DELETE", "/v1/models/small", "", 405, "method_not_allowed"),
+            ("OPTIONS", "/v1/files", "", 404, "unknown_path"),
+            ("GET", "/files", "", 404, "unknown_path"),
+        ] {
+            client.request(method, path, &[], body.as_bytes()).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)), "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn go_by_their_model_if_they_have_one_after_all() {
+        let upstream = Upstream::always(Reply::json(200, &json!({})));
+        let gateway = deploy(&upstream, "default_backend: b");
+        let answer = post_json(gateway.addr(), "/v1/fine_tuning/jobs", &json!({ "model": "small" }), &[]).await;
+        assert_eq!((answer.status, answer.header("x-pointsman-provider")), (200, Some("a")));
+    }
+
+    #[tokio::test]
+    async fn are_refused_without_a_default_backend() {
+        let upstream = Upstream::script([]);
+        let gateway = deploy(&upstream, "");
+        let mut client = gateway.client().await;
+        for (method, body, status, code) in [
+            ("GET", "", 404, "unknown_path"),
+            ("DELETE", "", 404, "unknown_path"),
+            ("POST", "{}", 400, "missing_model"),
+        ] {
+            client.request(method, "/v1/files", &[], body.as_bytes()).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)), "{method}");
+        }
+        let closed = Deployed::start("default_backend: qwen-oauth\nbackends: { qwen-oauth: {} }\n");
+        let answer = support::get(closed.addr(), "/v1/files", &[]).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("backend_disabled")));
+    }
+}

@@ -19,7 +19,7 @@ const LOOP: HeaderName = HeaderName::from_static("x-pointsman-loop");
 /// Says what a model string leads to.
 const EXPLAIN: &str = "/v1/pointsman/explain";
 
-/// The paths of the API that take a `POST` alone.
+/// The paths of the API that take a `POST` alone, and a model with it.
 const POST_ONLY: [&str; 14] = [
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
@@ -37,17 +37,19 @@ const POST_ONLY: [&str; 14] = [
     "/v1/responses",
 ];
 
-/// The front of the API: lists the models, and lets nothing through but a `POST` to a plain path below `/v1/`.
+/// The front of the API: lists the models, and lets nothing through but requests for a plain path below `/v1/` that ask
+/// for a model, or that the default backend can answer without one.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     models: Arc<Models>,
     explainer: Explainer,
     instance: HeaderValue,
+    has_default: bool,
 }
 
 impl Api {
-    pub(super) fn new(models: Models, explainer: Explainer, instance: HeaderValue) -> Self {
-        Self { models: Arc::new(models), explainer, instance }
+    pub(super) fn new(models: Models, explainer: Explainer, instance: HeaderValue, has_default: bool) -> Self {
+        Self { models: Arc::new(models), explainer, instance, has_default }
     }
 
     fn explain(&self, query: &str) -> Response<CoreBody> {
@@ -66,6 +68,18 @@ impl Api {
         }
     }
 
+    fn lets_through(&self, method: &Method, path: &str) -> bool {
+        let is_below = path.len() > "/v1/".len() && !is_models(path) && path != EXPLAIN;
+        is_below
+            && match *method {
+                Method::POST => true,
+                Method::GET | Method::HEAD | Method::PUT | Method::PATCH | Method::DELETE => {
+                    self.has_default && !asks_for_model(path)
+                }
+                _ => false,
+            }
+    }
+
     fn model(&self, id: &str) -> Response<CoreBody> {
         let id = percent_encoding::percent_decode_str(id).decode_utf8_lossy();
         match self.models.get(&id) {
@@ -78,6 +92,11 @@ impl Api {
 /// The value of `model` in a query.
 fn asked_about(query: &str) -> Option<Cow<'_, str>> {
     form_urlencoded::parse(query.as_bytes()).find_map(|(name, value)| (name == "model").then_some(value))
+}
+
+/// Whether a request to this path has to name a model.
+pub(super) fn asks_for_model(path: &str) -> bool {
+    POST_ONLY.contains(&path)
 }
 
 fn is_models(path: &str) -> bool {
@@ -134,31 +153,30 @@ impl<B> ValidateRequest<B> for Api {
         }
         let Some(start) = api_start(path) else { return Err(unknown_path(request.method(), path)) };
         let path = &path[start..];
-        match *request.method() {
-            Method::GET | Method::HEAD if path == "/v1/models" => return Err(json(self.models.list())),
-            Method::GET | Method::HEAD if path == EXPLAIN => {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            if path == "/v1/models" {
+                return Err(json(self.models.list()));
+            }
+            if path == EXPLAIN {
                 return Err(self.explain(request.uri().query().unwrap_or_default()));
             }
-            Method::GET | Method::HEAD => {
-                if let Some(id) = path.strip_prefix("/v1/models/") {
-                    return Err(self.model(id));
-                }
+            if let Some(id) = path.strip_prefix("/v1/models/") {
+                return Err(self.model(id));
             }
-            Method::POST if path.len() > "/v1/".len() && !is_models(path) && path != EXPLAIN => {
-                if request.headers().get_all(&LOOP).iter().any(|passed| passed == self.instance) {
-                    let message = "the request came back to this gateway; a backend's base_url leads to it";
-                    return Err(ErrorAnswer::new(StatusCode::LOOP_DETECTED, "loop_detected", message).into_response());
-                }
-                request.headers_mut().append(LOOP, self.instance.clone());
-                if start > 0 {
-                    *request.uri_mut() = without_prefix(request.uri(), start);
-                }
-                return Ok(());
+        }
+        if self.lets_through(request.method(), path) {
+            if request.headers().get_all(&LOOP).iter().any(|passed| passed == self.instance) {
+                let message = "the request came back to this gateway; a backend's base_url leads to it";
+                return Err(ErrorAnswer::new(StatusCode::LOOP_DETECTED, "loop_detected", message).into_response());
             }
-            _ => {}
+            request.headers_mut().append(LOOP, self.instance.clone());
+            if start > 0 {
+                *request.uri_mut() = without_prefix(request.uri(), start);
+            }
+            return Ok(());
         }
         let allowed = match path {
-            _ if POST_ONLY.contains(&path) => "POST",
+            _ if asks_for_model(path) => "POST",
             _ if is_models(path) || path == EXPLAIN => "GET, HEAD",
             _ => return Err(unknown_path(request.method(), path)),
         };

@@ -109,8 +109,8 @@ pub(super) fn name(provider: &str, model: &str, headers: &mut HeaderMap) {
     // A name that no header can carry is left out rather than garbled.
     for (name, value) in [(PROVIDER, provider), (MODEL, model)] {
         match HeaderValue::from_bytes(value.as_bytes()) {
-            Ok(value) => headers.insert(name, value),
-            Err(_) => headers.remove(name),
+            Ok(value) if !value.is_empty() => headers.insert(name, value),
+            _ => headers.remove(name),
         };
     }
 }

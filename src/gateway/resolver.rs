@@ -1,12 +1,13 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use pointsman_layers::{
     body::{ErrorAnswer, ReplayBody},
-    route::{ModelField, Resolved, Route, Target, model_not_found},
+    ext::Commit,
+    route::{ModelError, ModelField, Resolved, Route, Target, model_not_found},
 };
 
-use super::{hybrid::Sides, models};
+use super::{api::asks_for_model, hybrid::Sides, models};
 use crate::{
     config::{self, Backend, Config, ModelAlias},
     near::near,
@@ -80,7 +81,17 @@ impl Resolver {
     /// What a request with this body asks for.
     pub(super) fn select(&self, request: &Request<ReplayBody>) -> Result<Selection, ErrorAnswer> {
         let body = request.body().to_bytes();
-        let field = ModelField::of(request.headers(), &body)?;
+        let field = match *request.method() {
+            Method::POST => ModelField::of(request.headers(), &body),
+            _ => Err(ModelError::Missing),
+        };
+        if let (Err(ModelError::Missing | ModelError::Empty), Some(default)) = (&field, &self.default)
+            && !asks_for_model(request.uri().path())
+        {
+            let route = self.without_model(default)?;
+            return Ok(Selection::Route(Resolved { route, model: None }));
+        }
+        let field = field?;
         Ok(match self.resolve(&self.asked_for(&field.name))? {
             Meant::Route(route) => Selection::Route(Resolved { route, model: Some(field.span) }),
             Meant::Hybrid(sides) => Selection::Hybrid(sides),
@@ -184,6 +195,17 @@ impl Resolver {
 
     pub(super) fn backend(&self, name: &str) -> Option<&Backend> {
         config::find_backend(&self.backends, name)
+    }
+
+    /// The route for a request that asks for no model: the default backends, whatever model they are to answer with. Its
+    /// answer may well be empty.
+    fn without_model(&self, default: &str) -> Result<Arc<Route>, ErrorAnswer> {
+        let leaf = Leaf { target: "", parameters: Vec::new(), weight: 1, at: 0 };
+        let targets = self.by_default(default, &leaf)?;
+        self.refuse_if_disabled(&targets)?;
+        let route = Route::new(default).commit(Commit::Headers);
+        let targets = targets.iter().map(|target| Target::new(target.provider(), ""));
+        Ok(Arc::new(targets.fold(route, Route::candidate)))
     }
 
     /// `openai.work:gpt-4o` means an instance, so with no such instance it is not a model of another backend.
