@@ -14,6 +14,7 @@ mod explain;
 mod health;
 mod hybrid;
 mod in_flight;
+mod live_models;
 mod models;
 mod providers;
 mod quota;
@@ -66,6 +67,7 @@ use self::{
     health::Health,
     hybrid::Hybrids,
     in_flight::{InFlight, InFlightBody, InFlightLayer},
+    live_models::{Lister, LiveModels, LiveModelsLayer},
     models::Models,
     providers::Providers,
     report::{PanicAnswer, Report, ReportLayer},
@@ -84,7 +86,7 @@ type CoreBody = InFlightBody<AnswerBody<SelectBody>>;
 
 type Selected = InFlight<Collect<Report<Select>>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
-type Guarded = Checked<Checked<Checked<Selected, Api>, ClientKeys>, Health>;
+type Guarded = Checked<Checked<LiveModels<Checked<Selected, Api>>, ClientKeys>, Health>;
 type Caught = CatchPanic<SlowBadKeys<Guarded>, PanicAnswer>;
 type Traced = Trace<ErrorShape<Caught>, SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), (), (), (), ()>;
 type TracedBody = tower_http::trace::ResponseBody<
@@ -133,12 +135,15 @@ pub struct Gateway {
 }
 
 /// What the gateway remembers between requests, by the name of a backend.
+#[derive(Default)]
 struct State {
     errors: ErrorCounts,
     quotas: QuotaCache,
     /// Where the tokens come from of the backends that have a login.
     credentials: Vec<(String, Source)>,
     backoffs: HashMap<String, Backoff>,
+    /// The backends that can be asked for their models, until the stack is built.
+    listers: Vec<Lister>,
 }
 
 impl State {
@@ -151,18 +156,14 @@ impl State {
 impl Gateway {
     /// Puts the layers around the providers of `config`.
     pub fn from_config(config: Config) -> Self {
-        let mut state = State {
-            errors: ErrorCounts::default(),
-            quotas: QuotaCache::default(),
-            credentials: Vec::new(),
-            backoffs: HashMap::new(),
-        };
+        let mut state = State::default();
         // The innermost part comes first, for it tells which credential files there are.
         let providers = Providers::new(&config, &mut state);
         let health = health::Status::new(&config, &state.credentials);
+        let listers = std::mem::take(&mut state.listers);
         let (state, resolver) = (Arc::new(state), Arc::new(Resolver::new(&config)));
         let explainer = Explainer::new(Arc::clone(&resolver), Arc::clone(&state));
-        let stack = build(&config, health.clone(), explainer.clone(), resolver, providers);
+        let stack = build(&config, health.clone(), listers, explainer.clone(), resolver, providers);
         Self { stack, state, health, explainer }
     }
 
@@ -202,12 +203,14 @@ impl Gateway {
 fn build(
     config: &Config,
     health: health::Status,
+    listers: Vec<Lister>,
     explainer: Explainer,
     resolver: Arc<Resolver>,
     providers: Providers,
 ) -> Stack {
     let server = &config.server;
     let instance = instance_id();
+    let models = Arc::new(Models::of(config));
     ServiceBuilder::new()
         // Outermost, so that every line in the log and every answer carries the id, refusals included.
         .layer(RequestIdLayer::new(instance.clone()))
@@ -238,9 +241,11 @@ fn build(
         .layer(ValidateRequestHeaderLayer::custom(Health::new(health)))
         // Before a byte of the body is read, so that strangers cost nothing.
         .layer(ValidateRequestHeaderLayer::custom(ClientKeys::new(&server.api_keys)))
+        // The one list that is not known beforehand.
+        .layer(LiveModelsLayer::new(Arc::clone(&models), listers))
         // Answers what needs no provider and refuses what leads nowhere, still without the body.
         .layer(ValidateRequestHeaderLayer::custom(Api::new(
-            Models::of(config),
+            models,
             explainer,
             instance,
             config.default_backend.is_some(),

@@ -48,8 +48,8 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(models: Models, explainer: Explainer, instance: HeaderValue, has_default: bool) -> Self {
-        Self { models: Arc::new(models), explainer, instance, has_default }
+    pub(super) fn new(models: Arc<Models>, explainer: Explainer, instance: HeaderValue, has_default: bool) -> Self {
+        Self { models, explainer, instance, has_default }
     }
 
     fn explain(&self, query: &str) -> Response<CoreBody> {
@@ -99,11 +99,16 @@ pub(super) fn asks_for_model(path: &str) -> bool {
     POST_ONLY.contains(&path)
 }
 
+/// Whether this path, prefix included, is that of the list of models.
+pub(super) fn is_model_list(path: &str) -> bool {
+    api_start(path).is_some_and(|start| &path[start..] == "/v1/models")
+}
+
 fn is_models(path: &str) -> bool {
     path == "/v1/models" || path.starts_with("/v1/models/")
 }
 
-fn json(text: Bytes) -> Response<CoreBody> {
+pub(super) fn json(text: Bytes) -> Response<CoreBody> {
     let mut response = Response::new(AnswerBody::own(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use pointsman_layers::route::Target;
@@ -15,35 +15,46 @@ use crate::{
 pub(super) struct Models {
     list: Bytes,
     by_id: HashMap<String, Bytes>,
-    names: Vec<String>,
+    models: Vec<Model>,
 }
 
 /// A model as OpenAI's API lists it.
-#[derive(Serialize)]
-struct Model<'a> {
-    id: &'a str,
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Model {
+    id: String,
     object: &'static str,
     created: u64,
-    owned_by: &'a str,
+    owned_by: String,
 }
 
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: &'a [Model<'a>],
+impl Model {
+    /// A model that says when it was made, in seconds since 1970, and not whose it is.
+    pub(super) fn new(id: String, created: u64) -> Self {
+        Self { id, object: "model", created, owned_by: String::new() }
+    }
+
+    fn owned_by(&self, owner: &str) -> Self {
+        Self { owned_by: owner.to_owned(), ..self.clone() }
+    }
 }
 
 impl Models {
     pub(super) fn of(config: &Config) -> Self {
-        let owned = named(config);
-        let models: Vec<_> =
-            owned.iter().map(|(id, owned_by)| Model { id, object: "model", created: 0, owned_by }).collect();
-        let text = |value: Result<Vec<u8>, _>| Bytes::from(value.expect("strings and numbers always serialize"));
+        let named = named(config).into_iter();
+        let models: Vec<_> = named.map(|(id, owner)| Model::new(id.to_owned(), 0).owned_by(owner)).collect();
         Self {
-            list: text(serde_json::to_vec(&List { object: "list", data: &models })),
-            by_id: models.iter().map(|model| (model.id.to_owned(), text(serde_json::to_vec(model)))).collect(),
-            names: owned.iter().map(|(id, _)| (*id).to_owned()).collect(),
+            list: list(&models),
+            by_id: models.iter().map(|model| (model.id.clone(), json(model))).collect(),
+            models,
         }
+    }
+
+    /// The list with the models that backends have beside those that are known by name.
+    pub(super) fn list_with(&self, listed: &[(&str, Vec<Model>)]) -> Bytes {
+        let further = listed.iter().flat_map(|(backend, models)| models.iter().map(|model| model.owned_by(backend)));
+        let mut seen: HashSet<String> = self.names().map(str::to_owned).collect();
+        let further = further.filter(|model| seen.insert(model.id.clone()));
+        list(&self.models.iter().cloned().chain(further).collect::<Vec<_>>())
     }
 
     pub(super) fn list(&self) -> Bytes {
@@ -55,8 +66,21 @@ impl Models {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.models.iter().map(|model| model.id.as_str())
     }
+}
+
+fn list(models: &[Model]) -> Bytes {
+    #[derive(Serialize)]
+    struct List<'a> {
+        object: &'static str,
+        data: &'a [Model],
+    }
+    json(&List { object: "list", data: models })
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("strings and numbers always serialize").into()
 }
 
 /// The models by name and owner; a route shadows a backend's model of the same name, an earlier backend a later one's.
@@ -65,7 +89,7 @@ pub(super) fn named(config: &Config) -> Vec<(&str, &str)> {
     let backends = config.backends.iter().filter(|backend| backend.why_closed().is_none());
     let models =
         backends.flat_map(|backend| backend.models.iter().map(|model| (model.as_str(), backend.name.as_str())));
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     routes.chain(models).filter(|(id, _)| seen.insert(*id)).collect()
 }
 

@@ -15,7 +15,7 @@ use pointsman_layers::{
     error_count::{ErrorCount, ErrorCountLayer, ErrorReport},
     ext::{Candidate, GateClosed},
     first_event::{FirstEvent, FirstEventBody, FirstEventLayer},
-    oauth::OAuth,
+    oauth::{OAuth, OAuthLayer},
     quota::{Quota, QuotaLayer},
     rate_limit_retry::{Backoff, PeekedBody, Policy, RateLimitRetry, RateLimitRetryLayer},
 };
@@ -26,6 +26,7 @@ use super::{
     State,
     connection::{Connection, Cut, CutBody},
     credentials::{self, Source},
+    live_models::Lister,
     quota,
 };
 use crate::{
@@ -94,11 +95,16 @@ fn ready(
     };
     quota::register(backend, &config.routes, clients, source.as_ref(), &state.quotas);
     state.backoffs.insert(backend.name.clone(), Backoff::new());
-    Ok(stack(backend, provider, source, state))
+    let credentials = credentials::layer(backend.oauth.as_ref(), source);
+    // A preset lists the models of a provider that does not list its own.
+    if backend.preset.is_none_or(|preset| preset.models.is_empty()) {
+        state.listers.push(Lister::new(&backend.name, provider.clone(), &credentials));
+    }
+    Ok(stack(backend, provider, credentials, state))
 }
 
 /// The layers around one provider, in the order in which a request meets them.
-fn stack(backend: &Backend, provider: Provider, source: Option<Source>, state: &State) -> ProviderStack {
+fn stack(backend: &Backend, provider: Provider, credentials: OAuthLayer<Source>, state: &State) -> ProviderStack {
     ServiceBuilder::new()
         // Outside of everything that can answer for the provider, and open to the end of the body.
         .layer(ErrorCountLayer::new(state.errors.window_of(&backend.name, backend.error_window)))
@@ -109,7 +115,7 @@ fn stack(backend: &Backend, provider: Provider, source: Option<Source>, state: &
         // Below those that have to see what comes of the second try; above the credential, which is looked up anew for it.
         .layer(hold(backend, state.backoffs.get(&backend.name).cloned().unwrap_or_default()))
         // The credential goes in last, so nothing above can log it.
-        .layer(credentials::layer(backend.oauth.as_ref(), source))
+        .layer(credentials)
         // Next to the wire, so that all above judge by the status.
         .layer(FirstEventLayer::new().classify(ClassifyProviderError))
         .service(provider)
