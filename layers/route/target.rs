@@ -65,7 +65,7 @@ impl Target {
     }
 
     /// Sends this value for a key at the top level of a JSON body, whatever the client sends. A later call for the same
-    /// key replaces an earlier one.
+    /// key replaces an earlier one. `model` is no parameter: [`new`](Self::new) says it.
     ///
     /// ```
     /// use pointsman_layers::route::Target;
@@ -91,7 +91,9 @@ impl Target {
     }
 
     fn push(&mut self, name: &str, value: Value, is_forced: bool) {
-        self.parameters.push(Parameter { name: name.into(), json: json(&value), value, is_forced });
+        if name != "model" {
+            self.parameters.push(Parameter { name: name.into(), json: json(&value), value, is_forced });
+        }
     }
 
     /// The name of the provider.
@@ -201,6 +203,13 @@ mod tests {
             .default_parameter("seed", 3)
             .parameter("n\"", "four");
         assert_eq!(edited(&target, r#"{"model":"a","seed":0}"#), r#"{"model":"m","n\"":"four","seed":2}"#);
+    }
+
+    #[test]
+    fn the_model_is_no_parameter() {
+        let target = Target::new("p", "m").parameter("model", "other").default_parameter("model", "another");
+        assert_eq!(target.parameters().count(), 0);
+        assert_eq!(edited(&target.parameter("seed", 1), r#"{"model":"a"}"#), r#"{"model":"m","seed":1}"#);
     }
 
     #[test]

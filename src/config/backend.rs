@@ -146,8 +146,8 @@ impl Backend {
         backend.timeouts = fields.optional("timeouts", decode_timeouts).unwrap_or_default();
         backend.error_window = fields.optional("error_window", Cursor::duration).unwrap_or(backend.error_window);
         backend.models = fields.optional("models", |models| models.list(Cursor::name)).unwrap_or(backend.models);
-        backend.default_params = fields.optional("default_params", Cursor::json_object).unwrap_or_default();
-        backend.forced_params = fields.optional("forced_params", Cursor::json_object).unwrap_or_default();
+        backend.default_params = fields.optional("default_params", decode_params).unwrap_or_default();
+        backend.forced_params = fields.optional("forced_params", decode_params).unwrap_or_default();
         backend.credentials_path = fields.optional("credentials_path", Cursor::path);
         backend.oauth = match fields.take("oauth").filter(|oauth| !oauth.node.is_null()) {
             Some(oauth) => {
@@ -302,6 +302,15 @@ fn decode_kind<'a>(
     } else {
         error.did_you_mean(meant)
     })
+}
+
+/// Values for keys of the request's body.
+fn decode_params(at: Cursor<'_>) -> Option<Map<String, Json>> {
+    for entry in at.entries()?.iter().filter(|entry| entry.key.and_then(Node::as_str) == Some("model")) {
+        let error = entry.at_key().error("`model` is no parameter").label("not a key that can be set here");
+        entry.report(error.help("the `model` of a candidate, or an entry of `model_aliases`, says what is sent"));
+    }
+    at.json_object()
 }
 
 fn decode_timeouts(at: Cursor<'_>) -> Option<Timeouts> {
