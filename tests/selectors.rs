@@ -248,7 +248,7 @@ async fn the_default_backend_may_be_a_choice() {
 }
 
 /// Each is refused with this code, and its message has this text, the place included.
-const BAD: [(&str, &str, &str); 48] = [
+const BAD: [(&str, &str, &str); 51] = [
     ("", "selector", "expected a model here (character 1 of"),
     ("   ", "selector", "expected a model here (character 4 of"),
     ("a:m|", "selector", "expected a model here (character 5 of"),
@@ -258,8 +258,8 @@ const BAD: [(&str, &str, &str); 48] = [
     ("^", "selector", "expected a model here (character 1 of"),
     ("?seed=1", "selector", "expected a model here (character 1 of"),
     ("a:m|?seed=1", "selector", "expected a model here (character 5 of"),
-    ("a:", "selector", "`a:` names no model"),
-    ("a.b:m", "selector", "`a` has no instance `a.b`"),
+    ("a:", "selector", "expected a model behind `a:` (character 1 of"),
+    ("a:m|a.b:m", "selector", "`a` has no instance `a.b` (character 5 of"),
     ("a:m|a:n^a:o", "selector", "`|` and `^` cannot stand in one choice"),
     ("a:m^a:n|a:o", "selector", "(character 8 of"),
     ("[weight=2]a:m|a:n", "selector", "a weight goes with `^`; `|` gives an order (character 1 of"),
@@ -284,6 +284,9 @@ const BAD: [(&str, &str, &str); 48] = [
     ("hybrid:[a:m,a:n]x", "selector", "nothing may stand behind the `]` of a hybrid (character 17 of"),
     ("hybrid:[a:m,a:n]?seed=1", "selector", "nothing may stand behind the `]`"),
     ("hybrid:[a:m,hybrid:[a:n,a:o]]", "selector", "a hybrid cannot stand within a hybrid (character 13 of"),
+    ("a:m|hybrid:[a:n,a:o]", "selector", "a hybrid cannot stand within a choice (character 5 of"),
+    ("[weight=2]hybrid:[a:m,a:n]", "selector", "a hybrid cannot stand within a choice (character 11 of"),
+    ("hybrid:[a:m,a:n|hybrid:[a:o,a:p]]", "selector", "a hybrid cannot stand within a choice (character 17 of"),
     ("a:1|a:2|a:3|a:4|a:5|a:6|a:7|a:8|a:9", "selector", "9 models are too many, 8 are the most (character 33 of"),
     ("a:\u{7}", "selector", "a model has no control characters (character 3 of"),
     ("a:é?sed=1", "parameter", "`sed=1`: there is no parameter `sed`; did you mean `seed`? (character 5 of"),

@@ -67,9 +67,8 @@ impl Resolver {
         for (model, owner) in models::named(config) {
             resolver.names.push(model.to_owned());
             let Some(backend) = resolver.backend(owner) else { continue };
-            let leaf = Leaf { target: model, parameters: Vec::new(), weight: 1, at: 0 };
             // A backend that is named goes before one that lists the model.
-            if leaf.split().is_none_or(|(name, _)| resolver.backend(name).is_none()) {
+            if Leaf::plain(model).split().is_none_or(|(name, _)| resolver.backend(name).is_none()) {
                 let route = Route::new(model).candidate(models::target(backend, model, &[]));
                 resolver.routes.insert(model.to_owned(), Arc::new(route));
             }
@@ -162,12 +161,11 @@ impl Resolver {
         if let Some((name, model)) = leaf.split() {
             if let Some(backend) = self.backend(name) {
                 if model.is_empty() {
-                    let message = format!("`{}` names no model behind the backend", leaf.target);
-                    return Err(invalid(message));
+                    return Err(leaf.error(format!("expected a model behind `{name}:`")).into());
                 }
                 return Ok(vec![models::target(backend, model, &leaf.parameters)]);
             }
-            self.refuse_unknown_instance(name)?;
+            self.refuse_unknown_instance(leaf, name)?;
         }
         if let Some(backend) = self.listed.get(leaf.target).and_then(|owner| self.backend(owner)) {
             return Ok(vec![models::target(backend, leaf.target, &leaf.parameters)]);
@@ -209,7 +207,7 @@ impl Resolver {
     }
 
     /// `openai.work:gpt-4o` means an instance, so with no such instance it is not a model of another backend.
-    fn refuse_unknown_instance(&self, name: &str) -> Result<(), ErrorAnswer> {
+    fn refuse_unknown_instance(&self, leaf: &Leaf<'_>, name: &str) -> Result<(), ErrorAnswer> {
         let Some((family, _)) = name.split_once('.') else { return Ok(()) };
         let instances = || self.backends.iter().map(|backend| backend.name.as_str());
         if !instances().any(|other| other.split('.').next() == Some(family)) {
@@ -217,7 +215,7 @@ impl Resolver {
         }
         let meant: Vec<_> = near(name, instances()).into_iter().map(|name| format!("`{name}`")).collect();
         let hint = if meant.is_empty() { String::new() } else { format!("; did you mean {}", meant.join(" or ")) };
-        Err(invalid(format!("`{family}` has no instance `{name}`{hint}")))
+        Err(leaf.error(format!("`{family}` has no instance `{name}`{hint}")).into())
     }
 
     /// A backend that is switched off says so itself when nobody else could answer.
@@ -256,8 +254,4 @@ impl Resolver {
         }
         route.candidates.iter().map(|candidate| self.candidate(candidate, parameters)).fold(built, Route::candidate)
     }
-}
-
-fn invalid(message: String) -> ErrorAnswer {
-    ErrorAnswer::new(StatusCode::BAD_REQUEST, "invalid_model_selector", message).param("model")
 }

@@ -62,6 +62,8 @@ pub struct Choice<'a> {
 /// One model of a selector, and its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaf<'a> {
+    /// The selector that it is a part of.
+    pub text: &'a str,
     /// A route, a model, or `backend:model`.
     pub target: &'a str,
     /// The parameters, each name once.
@@ -81,9 +83,28 @@ impl<'a> Selector<'a> {
     pub fn parse(text: &'a str) -> Result<Self, SelectorError> {
         parse::selector(text)
     }
+
+    /// Every leaf, as they are written.
+    pub fn leaves(&self) -> impl Iterator<Item = &Leaf<'a>> {
+        let (first, second) = match self {
+            Self::Choice(choice) => (choice, None),
+            Self::Hybrid { reasoning, execution } => (reasoning, Some(execution)),
+        };
+        first.leaves.iter().chain(second.into_iter().flat_map(|choice| &choice.leaves))
+    }
 }
 
 impl<'a> Leaf<'a> {
+    /// A name by itself.
+    pub(crate) fn plain(name: &'a str) -> Self {
+        Self { text: name, target: name, parameters: Vec::new(), weight: 1, at: 0 }
+    }
+
+    /// An error at the target.
+    pub(crate) fn error(&self, message: impl Into<String>) -> SelectorError {
+        SelectorError::new(self.text, self.at..self.at + self.target.len(), message)
+    }
+
     /// The part before the first `:` and the one behind it, if that stands before the first `/`. Whether the first is a
     /// backend depends on what is configured: `llama3:8b` is a model.
     pub fn split(&self) -> Option<(&'a str, &'a str)> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Choice, Leaf, Parameter, Selector, SelectorError, parameter};
 use crate::near::near;
 
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 const MOST_LEAVES: usize = 8;
 const HYBRID: &str = "hybrid:";
 const WEIGHT: &str = "[weight=";
@@ -22,17 +22,11 @@ pub(super) fn selector(text: &str) -> Result<Selector<'_>, SelectorError> {
         Some(_) => parser.hybrid(whole.start + HYBRID.len()..whole.end)?,
         None => Selector::Choice(parser.choice(whole)?),
     };
-    let leaves: Vec<_> = match &selector {
-        Selector::Choice(choice) => choice.leaves.iter().collect(),
-        Selector::Hybrid { reasoning, execution } => reasoning.leaves.iter().chain(&execution.leaves).collect(),
-    };
-    match leaves.get(MOST_LEAVES) {
-        Some(leaf) => {
-            let message = format!("{} models are too many, {MOST_LEAVES} are the most", leaves.len());
-            Err(parser.error(leaf.at..leaf.at + leaf.target.len(), message))
-        }
-        None => Ok(selector),
+    if let Some(leaf) = selector.leaves().nth(MOST_LEAVES) {
+        let count = selector.leaves().count();
+        return Err(leaf.error(format!("{count} models are too many, {MOST_LEAVES} are the most")));
     }
+    Ok(selector)
 }
 
 #[derive(Clone, Copy)]
@@ -163,12 +157,15 @@ impl<'a> Parser<'a> {
             let end = (target.start + 1).min(self.text.len());
             return Err(self.error(target.start..end.max(target.start), "expected a model here"));
         }
+        if name.starts_with(HYBRID) {
+            return Err(self.error(target, "a hybrid cannot stand within a choice"));
+        }
         if let Some(bad) = name.char_indices().find(|(_, character)| character.is_control()) {
             let at = target.start + bad.0;
             return Err(self.error(at..at + bad.1.len_utf8(), "a model has no control characters"));
         }
         self.check_brackets(target.clone())?;
-        Ok((Leaf { target: name, parameters, weight: weight.0, at: target.start }, weight.1))
+        Ok((Leaf { text: self.text, target: name, parameters, weight: weight.0, at: target.start }, weight.1))
     }
 
     /// Some models have brackets in their names; within a hybrid they have to be pairs.

@@ -31,7 +31,7 @@ fn a_leaf_is_a_target_and_its_parameters() {
 
 #[test]
 fn what_stands_before_the_colon_may_be_a_backend() {
-    let split = |target| Leaf { target, parameters: Vec::new(), weight: 1, at: 0 }.split();
+    let split = |target| Leaf::plain(target).split();
     assert_eq!(split("groq:llama"), Some(("groq", "llama")));
     assert_eq!(split("openai.work:ft:gpt-4o:x"), Some(("openai.work", "ft:gpt-4o:x")));
     assert_eq!(split("groq:meta/llama"), Some(("groq", "meta/llama")));
