@@ -57,6 +57,7 @@ async fn a_backend_before_the_colon_is_asked_for_the_model_behind_it() {
         ("b:llama3:8b", "b", "llama3:8b"),
         ("b:meta/llama:free", "b", "meta/llama:free"),
         ("c.one:m", "c.one", "m"),
+        ("b.default:m", "b", "m"),
         (" a:m ", "a", "m"),
         // None of these names a configured backend.
         ("llama3:8b", "a", "llama3:8b"),

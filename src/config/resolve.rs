@@ -98,9 +98,11 @@ impl Backends {
     }
 }
 
-/// The backend of exactly this name, else the configured one that goes by another name of the same preset.
+/// The backend of exactly this name, else the configured one that goes by another name of the same preset. The instance
+/// `default` of a backend is the backend itself.
 pub(super) fn position(backends: &[Backend], name: &str) -> Option<usize> {
-    backends.iter().position(|backend| backend.name == name).or_else(|| {
+    let exactly = |name: &str| backends.iter().position(|backend| backend.name == name);
+    exactly(name).or_else(|| exactly(name.strip_suffix(".default")?)).or_else(|| {
         let preset = presets::find(name)?;
         backends.iter().position(|backend| preset.names().any(|other| other == backend.name))
     })
