@@ -2,7 +2,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::{decode::Cursor, fields::Fields};
+use super::{decode::Cursor, fields::Fields, resolve::Backends};
 use crate::selector::Selector;
 
 /// Another spelling of a model string.
@@ -37,8 +37,8 @@ impl ModelAlias {
         Some(replaced)
     }
 
-    /// Reads an entry of `model_aliases`.
-    pub(super) fn decode(at: Cursor<'_>) -> Option<Self> {
+    /// Reads an entry of `model_aliases`. A preset that the replacement names becomes a backend, as in a route.
+    pub(super) fn decode(at: Cursor<'_>, backends: &mut Backends) -> Option<Self> {
         let mut fields = Fields::of(at)?;
         let pattern = fields.required("pattern", |at| {
             let text = at.name()?;
@@ -51,16 +51,21 @@ impl ModelAlias {
                 .ok()
         });
         let replacement = fields.required("replacement", |at| {
-            let text = at.template(&["1", "2", "3", "4", "5", "6", "7", "8", "9"])?.into_owned();
-            match &pattern {
-                Some(pattern) => check_replacement(at, &text, pattern).then_some(text),
-                None => Some(text),
-            }
+            let Some(pattern) = &pattern else { return at.string() };
+            // `${1}` is a group here, not a variable of the environment.
+            let groups: Vec<_> = (0..pattern.captures_len()).map(|number| number.to_string()).collect();
+            let groups: Vec<_> = groups.iter().map(String::as_str).chain(pattern.capture_names().flatten()).collect();
+            let text = at.template(&groups)?.into_owned();
+            let filled = fill(at, &text, pattern)?;
+            check(at, filled, backends).then_some(text)
         });
         fields.finish();
         Some(Self { pattern: pattern?, replacement: replacement? })
     }
 }
+
+/// Stands for what a group takes in: a character that has no meaning in a model string.
+const FILLING: char = '\u{fffc}';
 
 /// The last line of what the library says, which is the reason.
 fn reason(error: &regex::Error) -> String {
@@ -69,8 +74,8 @@ fn reason(error: &regex::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// Whether the replacement refers to groups that there are, and is a model string with something in their place.
-fn check_replacement(at: Cursor<'_>, text: &str, pattern: &Regex) -> bool {
+/// The replacement with something in the place of each group, which the pattern has to have.
+fn fill(at: Cursor<'_>, text: &str, pattern: &Regex) -> Option<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -92,21 +97,42 @@ fn check_replacement(at: Cursor<'_>, text: &str, pattern: &Regex) -> bool {
         if !is_known {
             let error = at.error(format!("the pattern has no group `{group}`"));
             let digits = group.find(|c: char| !c.is_ascii_digit()).unwrap_or_default();
-            at.report(match digits {
+            return at.fail(match digits {
                 0 => error.label(format!("it has {}", pattern.captures_len() - 1)),
                 _ => error.help(format!("write `${{{}}}{}`", &group[..digits], &group[digits..])),
             });
-            return false;
         }
-        filled.push('x');
+        filled.push(FILLING);
         rest = behind;
     }
     filled.push_str(rest);
-    if let Err(error) = Selector::parse(&filled) {
-        at.report(at.error(format!("this does not become a model string: {}", error.message())));
-        return false;
+    Some(filled)
+}
+
+/// Whether the replacement is a model string, as far as that can be known before its groups are.
+fn check(at: Cursor<'_>, mut filled: String, backends: &mut Backends) -> bool {
+    loop {
+        let error = match Selector::parse(&filled) {
+            Ok(selector) => {
+                let names = selector.leaves().filter_map(|leaf| Some(leaf.split()?.0));
+                for name in names {
+                    backends.resolve_if_known(at, name);
+                }
+                return true;
+            }
+            Err(error) => error,
+        };
+        let span = error.span();
+        if !error.is_parameter() || !filled[span.clone()].contains(FILLING) {
+            at.report(at.error(format!("this does not become a model string: {}", error.message())));
+            return false;
+        }
+        // A group may hold anything, a good parameter too. It goes with the separator on one side of it.
+        match filled[span.end..].starts_with('&') {
+            true => filled.replace_range(span.start..span.end + 1, ""),
+            false => filled.replace_range(span.start - 1..span.end, ""),
+        }
     }
-    true
 }
 
 impl fmt::Debug for ModelAlias {

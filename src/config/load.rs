@@ -170,8 +170,9 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
         let routes: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         default_backend::decode(default, &mut backends, &routes)
     });
-    let model_aliases =
-        fields.optional("model_aliases", |aliases| aliases.list(ModelAlias::decode)).unwrap_or_default();
+    let model_aliases = fields
+        .optional("model_aliases", |aliases| aliases.list(|alias| ModelAlias::decode(alias, &mut backends)))
+        .unwrap_or_default();
     fields.finish();
     let backends = backends.into_list();
     if routes.is_empty() && backends.is_empty() && at.context.findings.borrow().is_empty() {

@@ -7,14 +7,18 @@ use super::{
     node::{Node, Value},
     resolve,
 };
-use crate::{near::near, provider::presets, selector::Selector};
+use crate::{
+    near::near,
+    provider::presets,
+    selector::{Leaf, Selector},
+};
 
 /// What the environment and the command line say of the choice of models; it goes before the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The backend for whatever no route takes: a configured one, a preset, or a selector of several.
     pub default_backend: Option<String>,
-    /// The model string that is asked for whatever a request says.
+    /// The model string that is asked for whatever a request says; the presets that it names become backends.
     pub force_model: Option<String>,
     /// How hybrids of two models are made.
     pub hybrid: HybridOverrides,
@@ -40,7 +44,14 @@ impl Config {
             }
         }
         if let Some(text) = overrides.force_model {
-            Selector::parse(&text).map_err(|error| format!("the forced model `{text}`: {}", error.message()))?;
+            let selector =
+                Selector::parse(&text).map_err(|error| format!("the forced model `{text}`: {}", error.message()))?;
+            for (name, _) in selector.leaves().filter_map(Leaf::split) {
+                // Any other name is a part of the model's.
+                if presets::find(name).is_some() {
+                    self.backend_or_preset(name, environment)?;
+                }
+            }
             self.force_model = Some(text);
         }
         self.hybrid.apply(overrides.hybrid);

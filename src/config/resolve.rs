@@ -33,6 +33,13 @@ impl Backends {
         Some(name)
     }
 
+    /// The same for a name that need not mean a backend, such as `llama3` in `llama3:8b`.
+    pub(super) fn resolve_if_known(&mut self, at: Cursor<'_>, name: &str) {
+        if position(&self.list, name).is_some() || presets::find(name).is_some() {
+            self.resolve(at, name, &[]);
+        }
+    }
+
     fn find(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
         if let Some(index) = position(&self.list, name) {
             return Some(self.list[index].name.clone());

@@ -122,6 +122,8 @@ impl Resolver {
     pub(super) fn asked_for<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
         match &self.force_model {
             Some(forced) => forced.into(),
+            // One that is too long is refused whatever it is; it is not worth a search.
+            None if self.aliases.is_empty() || model.len() > Selector::LONGEST => model.into(),
             None => self.aliases.iter().find_map(|alias| alias.replace(model)).map_or(model.into(), Cow::Owned),
         }
     }

@@ -28,6 +28,11 @@ impl SelectorError {
         &self.message
     }
 
+    /// Whether it is a parameter that is wrong, and not the model string around it.
+    pub fn is_parameter(&self) -> bool {
+        self.is_parameter
+    }
+
     /// The place in the model string, in bytes.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()

@@ -75,6 +75,9 @@ pub struct Leaf<'a> {
 }
 
 impl<'a> Selector<'a> {
+    /// How many bytes a selector may have.
+    pub(crate) const LONGEST: usize = parse::LONGEST;
+
     /// Reads a model string.
     ///
     /// # Errors

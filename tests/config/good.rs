@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use pointsman::config::{Config, Environment};
+use pointsman::config::{Config, Environment, Overrides};
 use pointsman_layers::condition::OnUnknown;
 use pointsman_layers::ext::Commit;
 use serde_json::json;
@@ -208,4 +208,29 @@ backends:
     .unwrap();
     let shown = format!("{loaded:?}");
     assert!(!shown.contains("sk-"), "{shown}");
+}
+
+#[test]
+fn a_preset_that_an_alias_or_the_forced_model_names_is_a_backend() {
+    let aliases = "model_aliases:\n  - { pattern: ^gpt-4o$, replacement: 'groq:llama-3.3-70b|deepinfra:$0' }\n";
+    let mut loaded = load(aliases).unwrap();
+    let names = |config: &Config| config.backends.iter().map(|backend| backend.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&loaded.config), ["groq", "deepinfra"]);
+    assert!(loaded.warnings.to_string().contains("`groq` cannot be used: no credential (GROQ_API_KEY)"));
+
+    let force_model = Some("ollama:llama3:8b|llama3:8b|groq:x".to_owned());
+    loaded.config.apply(Overrides { force_model, ..Overrides::default() }, &variables).unwrap();
+    assert_eq!(names(&loaded.config), ["groq", "deepinfra", "ollama"]);
+}
+
+#[test]
+fn an_alias_may_make_a_parameter_of_a_group() {
+    let aliases = "
+backends: { x: { base_url: 'http://127.0.0.1:1/v1' } }
+model_aliases:
+  - { pattern: '^(?P<model>.+)@(.+)$', replacement: 'x:${model}?temperature=$2&seed=${A_SEED:-7}&$0' }
+";
+    let config = config(aliases);
+    let replaced = config.model_aliases[0].replace("m@0.5");
+    assert_eq!(replaced.as_deref(), Some("x:m?temperature=0.5&seed=7&m@0.5"));
 }
