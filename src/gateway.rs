@@ -156,14 +156,24 @@ impl State {
 impl Gateway {
     /// Puts the layers around the providers of `config`.
     pub fn from_config(config: Config) -> Self {
+        Self::assemble(&config, fastrand::Rng::new())
+    }
+
+    /// The same with a seed for what is drawn by chance: the orders of weighted choices, and which hybrids reason. Two
+    /// gateways of one seed that get the same requests one after the other draw the same.
+    pub fn with_seed(config: Config, seed: u64) -> Self {
+        Self::assemble(&config, fastrand::Rng::with_seed(seed))
+    }
+
+    fn assemble(config: &Config, mut random: fastrand::Rng) -> Self {
         let mut state = State::default();
         // The innermost part comes first, for it tells which credential files there are.
-        let providers = Providers::new(&config, &mut state);
-        let health = health::Status::new(&config, &state.credentials);
+        let providers = Providers::new(config, &mut state);
+        let health = health::Status::new(config, &state.credentials);
         let listers = std::mem::take(&mut state.listers);
-        let (state, resolver) = (Arc::new(state), Arc::new(Resolver::new(&config)));
+        let (state, resolver) = (Arc::new(state), Arc::new(Resolver::new(config, random.fork())));
         let explainer = Explainer::new(Arc::clone(&resolver), Arc::clone(&state));
-        let stack = build(&config, health.clone(), listers, explainer.clone(), resolver, providers);
+        let stack = build(config, health.clone(), listers, explainer.clone(), resolver, random, providers);
         Self { stack, state, health, explainer }
     }
 
@@ -206,6 +216,7 @@ fn build(
     listers: Vec<Lister>,
     explainer: Explainer,
     resolver: Arc<Resolver>,
+    random: fastrand::Rng,
     providers: Providers,
 ) -> Stack {
     let server = &config.server;
@@ -257,7 +268,7 @@ fn build(
         // Tells the client and the log what the route did.
         .layer(ReportLayer)
         // Reads the model string: which route, with which parameters; for a hybrid, which two, one after the other.
-        .layer(SelectLayer::new(resolver, Hybrids::new(config.hybrid.clone(), fastrand::Rng::new())))
+        .layer(SelectLayer::new(resolver, Hybrids::new(config.hybrid.clone(), random)))
         // Candidates in order; the first that works.
         .layer(RouteLayer::new(()).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.

@@ -190,6 +190,24 @@ async fn a_weighted_choice_asks_each_and_fails_over_to_the_others() {
 }
 
 #[tokio::test]
+async fn a_seed_draws_the_same_again() {
+    let up = Upstream::always(Reply::chat("here"));
+    let yaml = format!("default_backend: '[weight=2]up:x^up:y'\n{}", backends([backend("up", &up.url(""), "")]));
+    let drawn = |seed| {
+        let config = Config::from_yaml_with(&yaml, &|_: &str| None).unwrap().config;
+        let gateway = Gateway::with_seed(config, seed);
+        let first = |model| gateway.explain(model).unwrap().candidates[0].model.clone();
+        (0..40).map(|_| first("[weight=3]up:a^up:b") + &first("whatever")).collect::<Vec<_>>()
+    };
+    let one = drawn(1);
+    assert_eq!(one, drawn(1));
+    assert_ne!(one, drawn(2));
+    for model in ["ax", "ay", "bx", "by"] {
+        assert!(one.iter().any(|drawn| drawn == model), "{model}: {one:?}");
+    }
+}
+
+#[tokio::test]
 async fn aliases_are_other_spellings() {
     let more = "default_backend: a\nmodel_aliases:\n\
                 \x20 - { pattern: '^gpt-4o$', replacement: 'b:llama-3.3-70b' }\n\

@@ -1,4 +1,8 @@
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{Method, Request, StatusCode};
 use pointsman_layers::{
@@ -31,6 +35,8 @@ pub(super) struct Resolver {
     force_model: Option<String>,
     /// A selector of backends.
     default: Option<String>,
+    /// Draws the orders of weighted choices.
+    random: Mutex<fastrand::Rng>,
 }
 
 /// What a request asks for.
@@ -50,7 +56,7 @@ pub(super) enum Meant {
 }
 
 impl Resolver {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, random: fastrand::Rng) -> Self {
         let mut resolver = Self {
             routes: HashMap::new(),
             configured: config.routes.iter().map(|route| (route.name.clone(), route.clone())).collect(),
@@ -60,6 +66,7 @@ impl Resolver {
             aliases: config.model_aliases.clone(),
             force_model: config.force_model.clone(),
             default: config.default_backend.clone(),
+            random: Mutex::new(random),
         };
         for route in &config.routes {
             resolver.routes.insert(route.name.clone(), Arc::new(resolver.configured_route(route, &[])));
@@ -134,7 +141,7 @@ impl Resolver {
             return self.leaf(leaf);
         }
         let mut route = Route::new(choice.to_string());
-        for leaf in choice.in_order(&mut fastrand::Rng::new()) {
+        for leaf in choice.in_order(|| self.random()) {
             // A closed gate is one more candidate to be skipped here.
             let targets = self.targets(leaf)?;
             route = targets.into_iter().fold(route, Route::candidate);
@@ -182,7 +189,7 @@ impl Resolver {
     fn by_default(&self, default: &str, leaf: &Leaf<'_>) -> Result<Vec<Target>, ErrorAnswer> {
         // It was checked when the configuration was read.
         let Selector::Choice(choice) = Selector::parse(default)? else { return Ok(Vec::new()) };
-        let targets = choice.in_order(&mut fastrand::Rng::new()).into_iter().filter_map(|default| {
+        let targets = choice.in_order(|| self.random()).into_iter().filter_map(|default| {
             let (name, model) = default.split().unwrap_or((default.target, leaf.target));
             // What the client says of a parameter goes before what the default says.
             let said = |parameter: &&Parameter| leaf.parameters.iter().all(|other| other.name != parameter.name);
@@ -193,6 +200,11 @@ impl Resolver {
         Ok(targets.collect())
     }
 
+    fn random(&self) -> fastrand::Rng {
+        // A generator is good at any point of its sequence, so one that a panic left behind is too.
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fork()
+    }
+
     pub(super) fn backend(&self, name: &str) -> Option<&Backend> {
         config::find_backend(&self.backends, name)
     }
@@ -200,7 +212,7 @@ impl Resolver {
     /// The route for a request that asks for no model: the default backends, whatever model they are to answer with. Its
     /// answer may well be empty.
     fn without_model(&self, default: &str) -> Result<Arc<Route>, ErrorAnswer> {
-        let leaf = Leaf { target: "", parameters: Vec::new(), weight: 1, at: 0 };
+        let leaf = Leaf { target: "", parameters: Vec::new(), weight: 1, at: 0, text: "" };
         let targets = self.by_default(default, &leaf)?;
         self.refuse_if_disabled(&targets)?;
         let route = Route::new(default).commit(Commit::Headers);

@@ -120,12 +120,13 @@ impl Choice<'_> {
     /// The leaves in the order in which they are to be asked: as written, or drawn by weight.
     ///
     /// The first of a weighted choice is each leaf as often as its weight says; the others follow, drawn from what is
-    /// left, and take over should it fail.
-    pub fn in_order(&self, random: &mut fastrand::Rng) -> Vec<&Leaf<'_>> {
+    /// left, and take over should it fail. Only such a choice asks for a random generator.
+    pub(crate) fn in_order(&self, random: impl FnOnce() -> fastrand::Rng) -> Vec<&Leaf<'_>> {
         let mut left: Vec<_> = self.leaves.iter().collect();
         if !self.is_weighted {
             return left;
         }
+        let mut random = random();
         let mut order = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let sum: u64 = left.iter().map(|leaf| u64::from(leaf.weight)).sum();

@@ -61,7 +61,7 @@ fn a_weighted_choice_follows_its_weights() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut first = std::collections::HashMap::new();
     for _ in 0..10_000 {
-        let order = choice.in_order(&mut random);
+        let order = choice.in_order(|| random.fork());
         assert_eq!(order.len(), 3);
         *first.entry(order[0].target).or_insert(0) += 1;
     }
@@ -126,7 +126,7 @@ proptest! {
         let text = weights.iter().enumerate().map(|(n, weight)| format!("[weight={weight}]m{n}")).collect::<Vec<_>>().join("^");
         let choice = choice(&text);
         let mut order = targets(&Choice {
-            leaves: choice.in_order(&mut fastrand::Rng::with_seed(seed)).into_iter().cloned().collect(),
+            leaves: choice.in_order(|| fastrand::Rng::with_seed(seed)).into_iter().cloned().collect(),
             is_weighted: true,
         });
         order.sort_unstable();
