@@ -6,7 +6,7 @@
 //! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
 //! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
 //! | [`Endpoint`] | request | oauth | provider |
-//! | [`GateClosed`] | response | condition | route, error count |
+//! | [`GateClosed`] | response | condition, retry budget | route, error count |
 //! | [`EarlyFailure`] | response | first event | route, error count |
 //! | [`RateLimited`] | response | rate-limit retry | quota |
 //! | [`Trail`] | response | route | whoever reports what happened |

@@ -14,6 +14,7 @@
 //! | [`rate_limit_retry::RateLimitRetryLayer`] | `rate-limit-retry` | holds a request that met a rate limit, and sends it once more |
 //! | [`oauth::OAuthLayer`] | `oauth` | puts the credential in; after a 401 renews it and asks once more |
 //! | [`first_event::FirstEventLayer`] | `first-event` | turns a failure inside a `200` into the status it means |
+//! | [`retry_budget`] | `retry-budget` | bounds what all of these send more than once |
 //!
 //! The table reads as a request travels, from the outside in; the contracts between the layers are the typed
 //! extensions in [`ext`].
@@ -37,6 +38,8 @@ pub mod oauth;
 pub mod quota;
 #[cfg(feature = "rate-limit-retry")]
 pub mod rate_limit_retry;
+#[cfg(feature = "retry-budget")]
+pub mod retry_budget;
 #[cfg(feature = "route")]
 pub mod route;
 

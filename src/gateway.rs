@@ -44,6 +44,7 @@ use pointsman_layers::{
     error_count::ErrorCounts,
     quota::QuotaCache,
     rate_limit_retry::Backoff,
+    retry_budget::{CountRequests, CountRequestsLayer, RetryBudget},
     route::RouteLayer,
 };
 use tower::ServiceBuilder;
@@ -75,7 +76,10 @@ use self::{
     resolver::Resolver,
     select::{Select, SelectBody, SelectLayer},
 };
-use crate::{config::Config, provider::ClassifyProviderError};
+use crate::{
+    config::{self, Config},
+    provider::ClassifyProviderError,
+};
 
 pub use self::explain::{CandidateExplanation, Explanation, ParameterExplanation};
 
@@ -84,7 +88,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// What a request is answered with, from its place among those under way inward.
 type CoreBody = InFlightBody<AnswerBody<SelectBody>>;
 
-type Selected = InFlight<Collect<Report<Select>>>;
+type Selected = InFlight<Collect<Report<CountRequests<Select>>>>;
 type Checked<S, V> = ValidateRequestHeader<S, V>;
 type Guarded = Checked<Checked<LiveModels<Checked<Selected, Api>>, ClientKeys>, Health>;
 type Caught = CatchPanic<SlowBadKeys<Guarded>, PanicAnswer>;
@@ -142,6 +146,8 @@ struct State {
     /// Where the tokens come from of the backends that have a login.
     credentials: Vec<(String, Source)>,
     backoffs: HashMap<String, Backoff>,
+    /// What is left of the budget for what is sent more than once.
+    retries: RetryBudget,
     /// The backends that can be asked for their models, until the stack is built.
     listers: Vec<Lister>,
 }
@@ -166,14 +172,17 @@ impl Gateway {
     }
 
     fn assemble(config: &Config, mut random: fastrand::Rng) -> Self {
-        let mut state = State::default();
+        let config::RetryBudget { ratio, floor, burst } = config.server.retry_budget;
+        let retries = RetryBudget::new().ratio(ratio).floor(floor).burst(burst);
+        let mut state = State { retries: retries.clone(), ..State::default() };
         // The innermost part comes first, for it tells which credential files there are.
         let providers = Providers::new(config, &mut state);
         let health = health::Status::new(config, &state.credentials);
         let listers = std::mem::take(&mut state.listers);
         let (state, resolver) = (Arc::new(state), Arc::new(Resolver::new(config, random.fork())));
         let explainer = Explainer::new(Arc::clone(&resolver), Arc::clone(&state));
-        let stack = build(config, health.clone(), listers, explainer.clone(), resolver, random, providers);
+        let select = SelectLayer::new(resolver, Hybrids::new(config.hybrid.clone(), random));
+        let stack = build(config, health.clone(), listers, explainer.clone(), select, retries, providers);
         Self { stack, state, health, explainer }
     }
 
@@ -215,8 +224,8 @@ fn build(
     health: health::Status,
     listers: Vec<Lister>,
     explainer: Explainer,
-    resolver: Arc<Resolver>,
-    random: fastrand::Rng,
+    select: SelectLayer,
+    retries: RetryBudget,
     providers: Providers,
 ) -> Stack {
     let server = &config.server;
@@ -267,8 +276,10 @@ fn build(
         .layer(CollectLayer::new(server.body_limit).frame_timeout(server.body_timeout))
         // Tells the client and the log what the route did.
         .layer(ReportLayer)
+        // Pays for what is sent more than once; see `providers` for who takes it.
+        .layer(CountRequestsLayer::new(retries))
         // Reads the model string: which route, with which parameters; for a hybrid, which two, one after the other.
-        .layer(SelectLayer::new(resolver, Hybrids::new(config.hybrid.clone(), random)))
+        .layer(select)
         // Candidates in order; the first that works.
         .layer(RouteLayer::new(()).classify(ClassifyProviderError))
         // One stack for each provider: see `providers`.

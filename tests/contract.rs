@@ -14,6 +14,7 @@ use pointsman_layers::{
     oauth::{OAuthLayer, StaticToken},
     quota::{QuotaCache, QuotaError, QuotaHandle, QuotaLayer},
     rate_limit_retry::{Backoff, Policy, RateLimitRetryLayer},
+    retry_budget::{CountRequestsLayer, LimitRetriesLayer, RetryBudget},
     route::{Route, RouteLayer, Routes, Target},
 };
 use serde_json::json;
@@ -56,6 +57,10 @@ contract! {
     // What it adds is there already, so that whatever else differs is seen.
     oauth: Row::new(OAuthLayer::new(StaticToken::new("token"))).request(with_the_token);
     oauth_without_a_login: Row::new(OAuthLayer::<StaticToken>::optional(None));
+    retry_budget: Row::new((
+        CountRequestsLayer::new(RetryBudget::new()),
+        LimitRetriesLayer::new(RetryBudget::new().burst(0).ratio(0.0).floor(0)),
+    ));
     first_event: Row::new(FirstEventLayer::new());
     first_event_that_commits_at_the_head: Row::new(FirstEventLayer::new()).request(that_commits_at_the_head);
     // The route always answers, so it has no error of its own.

@@ -213,8 +213,11 @@ impl<'a> Cursor<'a> {
             (Value::UnusableNumber, _) => None,
             _ => return self.no_number("a number"),
         };
-        number.filter(|number| range.contains(number)).or_else(|| {
-            let what = format!("a number from {} to {}", range.start(), range.end());
+        number.filter(|number| number.is_finite() && range.contains(number)).or_else(|| {
+            let what = match *range.end() {
+                f64::INFINITY => format!("a number of at least {}", range.start()),
+                end => format!("a number from {} to {end}", range.start()),
+            };
             self.fail(self.error(format!("{}: expected {what}", self.subject())).label("not such a number"))
         })
     }

@@ -102,7 +102,7 @@ pub use self::{
     quota::QuotaConfig,
     route::{Candidate, Route},
     secret::{Raw, Secret},
-    server::{Server, Tls},
+    server::{RetryBudget, Server, Tls},
 };
 pub use crate::provider::{
     Timeouts,

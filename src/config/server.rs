@@ -28,10 +28,29 @@ pub struct Server {
     pub max_connections: usize,
     /// More requests than this at a time are refused; 10,000.
     pub max_in_flight: usize,
+    /// How much may be sent more than once.
+    pub retry_budget: RetryBudget,
     /// How long a shutdown waits for requests to end; 30 s.
     pub shutdown_timeout: Duration,
     /// Certificate and key, if it is to speak TLS.
     pub tls: Option<Tls>,
+}
+
+/// How much of all that is sent to providers may be sent again, to the same one or to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// Retries for each request; 3.
+    pub ratio: f64,
+    /// Retries a second, however few requests come; 10.
+    pub floor: u32,
+    /// Retries that can be saved up; 10,000.
+    pub burst: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { ratio: 3.0, floor: 10, burst: 10_000 }
+    }
 }
 
 /// The PEM files of a listener that speaks TLS.
@@ -58,6 +77,7 @@ impl Default for Server {
             keep_alive_timeout: Duration::from_secs(75),
             max_connections: 20_000,
             max_in_flight: 10_000,
+            retry_budget: RetryBudget::default(),
             shutdown_timeout: Duration::from_secs(30),
             tls: None,
         }
@@ -83,11 +103,27 @@ impl Server {
                 .unwrap_or(usual.keep_alive_timeout),
             max_connections: fields.optional("max_connections", Cursor::count).unwrap_or(usual.max_connections),
             max_in_flight: fields.optional("max_in_flight", Cursor::count).unwrap_or(usual.max_in_flight),
+            retry_budget: fields.optional("retry_budget", RetryBudget::decode).unwrap_or_default(),
             shutdown_timeout: fields.optional("shutdown_timeout", Cursor::duration).unwrap_or(usual.shutdown_timeout),
             tls: fields.optional("tls", Tls::decode),
         };
         fields.finish();
         Some(server)
+    }
+}
+
+impl RetryBudget {
+    fn decode(at: Cursor<'_>) -> Option<Self> {
+        let mut fields = Fields::of(at)?;
+        let usual = Self::default();
+        let count = |at: Cursor<'_>| at.integer(0..=u64::from(u32::MAX)).and_then(|count| u32::try_from(count).ok());
+        let budget = Self {
+            ratio: fields.optional("ratio", |at| at.number(0.0..=f64::INFINITY)).unwrap_or(usual.ratio),
+            floor: fields.optional("floor", count).unwrap_or(usual.floor),
+            burst: fields.optional("burst", count).unwrap_or(usual.burst),
+        };
+        fields.finish();
+        Some(budget)
     }
 }
 

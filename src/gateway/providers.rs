@@ -18,6 +18,7 @@ use pointsman_layers::{
     oauth::{OAuth, OAuthLayer},
     quota::{Quota, QuotaLayer},
     rate_limit_retry::{Backoff, PeekedBody, Policy, RateLimitRetry, RateLimitRetryLayer},
+    retry_budget::{LimitRetries, LimitRetriesLayer},
 };
 use tower::{ServiceBuilder, ServiceExt as _, util::Oneshot};
 use tower_service::Service;
@@ -35,7 +36,7 @@ use crate::{
 };
 
 /// The layers around one provider.
-type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<Wire, Source>>>>>;
+type ProviderStack = ErrorCount<Quota<ConditionGate<RateLimitRetry<OAuth<LimitRetries<Wire>, Source>>>>>;
 
 /// A provider whose answers can be judged by their status.
 type Wire = FirstEvent<Provider, ClassifyProviderError>;
@@ -43,7 +44,7 @@ type Wire = FirstEvent<Provider, ClassifyProviderError>;
 /// What a request to a provider is answered with.
 pub(super) type ProviderAnswer = AnswerBody<CutBody<StackBody>>;
 
-type StackBody = ReportBody<AnswerBody<AnswerBody<PeekedBody<AnswerBody<WireBody>>>>, ErrorReport>;
+type StackBody = ReportBody<AnswerBody<AnswerBody<PeekedBody<AnswerBody<AnswerBody<WireBody>>>>>, ErrorReport>;
 
 type WireBody = AnswerBody<FirstEventBody<ProviderBody>>;
 
@@ -116,6 +117,8 @@ fn stack(backend: &Backend, provider: Provider, credentials: OAuthLayer<Source>,
         .layer(hold(backend, state.backoffs.get(&backend.name).cloned().unwrap_or_default()))
         // The credential goes in last, so nothing above can log it.
         .layer(credentials)
+        // Below all that may send a request again.
+        .layer(LimitRetriesLayer::new(state.retries.clone()))
         // Next to the wire, so that all above judge by the status.
         .layer(FirstEventLayer::new().classify(ClassifyProviderError))
         .service(provider)

@@ -7,6 +7,7 @@ mod a_client_that_leaves;
 mod after_the_first_event;
 mod before_anything_came;
 mod odd_answers;
+mod retry_storms;
 mod the_route_decides;
 mod unreachable;
 mod when_all_fail;

@@ -1,0 +1,91 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{LimitRetriesFuture, RetryBudget, budget::Sent};
+use crate::body::AnswerBody;
+
+/// The service of [`CountRequestsLayer`](super::CountRequestsLayer); see the [module docs](super).
+#[derive(Clone, Debug)]
+pub struct CountRequests<S> {
+    inner: S,
+    budget: RetryBudget,
+}
+
+/// The service of [`LimitRetriesLayer`](super::LimitRetriesLayer); see the [module docs](super).
+#[derive(Clone, Debug)]
+pub struct LimitRetries<S> {
+    inner: S,
+    budget: RetryBudget,
+}
+
+macro_rules! access {
+    ($($service:ident)+) => {
+        $(impl<S> $service<S> {
+            pub(super) fn new(inner: S, budget: RetryBudget) -> Self {
+                Self { inner, budget }
+            }
+
+            /// The service inside.
+            pub fn get_ref(&self) -> &S {
+                &self.inner
+            }
+
+            /// The service inside.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.inner
+            }
+
+            /// The service inside.
+            pub fn into_inner(self) -> S {
+                self.inner
+            }
+        })+
+    };
+}
+
+access! { CountRequests LimitRetries }
+
+impl<S, B> Service<Request<B>> for CountRequests<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        self.budget.pay_in();
+        request.extensions_mut().insert(Sent::default());
+        self.inner.call(request)
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for LimitRetries<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<AnswerBody<R>>;
+    type Error = S::Error;
+    type Future = LimitRetriesFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> LimitRetriesFuture<S::Future> {
+        let is_again = request.extensions().get::<Sent>().is_some_and(Sent::is_again);
+        if is_again && !self.budget.take() {
+            return LimitRetriesFuture::refused();
+        }
+        LimitRetriesFuture::calling(self.inner.call(request))
+    }
+}
