@@ -13,6 +13,7 @@ mod deployed;
 mod gate;
 mod reply;
 mod served;
+mod site;
 mod upstream;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use self::{
     gate::Gate,
     reply::{Reply, Step},
     served::Served,
+    site::Site,
     upstream::{Received, Refusing, Upstream},
     wire::{Head, Headers},
 };

@@ -3,7 +3,7 @@
 use pointsman::server::Limits;
 
 use crate::{
-    CHAT, GOOD, Site, request,
+    CHAT, GOOD, request, serve, serve_with,
     support::{Ended, Reply, Upstream},
 };
 
@@ -14,7 +14,7 @@ fn chunked(body: &str) -> String {
 #[tokio::test]
 async fn bad_chunks_are_refused_and_the_connection_closed() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for body in [
         "zz\r\n",
         "-1\r\n",
@@ -40,7 +40,7 @@ async fn bad_chunks_are_refused_and_the_connection_closed() {
 #[tokio::test]
 async fn odd_and_good_chunks_are_read() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     for body in [
         "d\r\n{\"model\":\"m\"}\r\n0\r\n\r\n",
@@ -60,7 +60,7 @@ async fn odd_and_good_chunks_are_read() {
 #[tokio::test]
 async fn the_go_ahead_is_given_when_the_body_is_wanted() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::with(&upstream, "api_keys: [k], body_limit: 1KiB", Limits::default(), None).await;
+    let site = serve_with(&upstream, "api_keys: [k], body_limit: 1KiB", Limits::default(), None).await;
     let head = |fields: &str, length: usize| {
         format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n{fields}content-length: {length}\r\n\r\n")
     };
@@ -87,7 +87,7 @@ async fn the_go_ahead_is_given_when_the_body_is_wanted() {
 #[tokio::test]
 async fn what_is_behind_an_unread_body_is_no_request() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     let inner = request("");
     // Answered without a look at the body, which is a request itself.
@@ -102,7 +102,7 @@ async fn what_is_behind_an_unread_body_is_no_request() {
 #[tokio::test]
 async fn a_body_that_stops_is_a_timeout_and_the_connection_closed() {
     let upstream = Upstream::script([]);
-    let site = Site::with(&upstream, "body_timeout: 100ms", Limits::default(), None).await;
+    let site = serve_with(&upstream, "body_timeout: 100ms", Limits::default(), None).await;
     for head in [
         "content-length: 100\r\n\r\n{\"model\":",
         "transfer-encoding: chunked\r\n\r\n5\r\n{\"mo",

@@ -3,8 +3,8 @@
 use pointsman::server::Limits;
 
 use crate::{
-    CHAT, GOOD, Site, request,
-    support::{Answer, Client, Ended, Reply, Upstream},
+    CHAT, GOOD, request, serve,
+    support::{Answer, Client, Ended, Reply, Site, Upstream},
 };
 
 const HELLO: &str = "HTTP/1.1 200 OK";
@@ -31,7 +31,7 @@ fn is_ours(answer: &Answer, status: u16, code: &str) {
 #[tokio::test]
 async fn of_two_readings_are_refused_and_the_connection_closed() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let post = |fields: &str, body: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}");
     let chunked = "d\r\n{\"model\":\"m\"}\r\n0\r\n\r\n";
     for (request, code) in [
@@ -59,7 +59,7 @@ async fn of_two_readings_are_refused_and_the_connection_closed() {
 #[tokio::test]
 async fn that_are_no_http_are_refused_too() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for fields in [
         "content-length: 13\r\ncontent-length: 14\r\n",
         "content-length: 13, 14\r\n",
@@ -94,7 +94,7 @@ async fn that_are_no_http_are_refused_too() {
 #[tokio::test]
 async fn behind_other_requests_are_found() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let chunked = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\n{{\"mo\r\n9;x=\"y\"\r\ndel\":\"m\"}}\r\n0\r\nt: u\r\n\r\n"
     );
@@ -113,7 +113,7 @@ async fn behind_other_requests_are_found() {
 #[tokio::test]
 async fn keep_the_client_s_id_in_a_refusal() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let answer = refused(&site, "GET /health HTTP/1.1\r\nx-request-id: mine-7\r\n\r\n").await;
     assert_eq!(answer.header("x-request-id"), Some("mine-7"));
 }
@@ -121,7 +121,7 @@ async fn keep_the_client_s_id_in_a_refusal() {
 #[tokio::test]
 async fn with_odd_hosts_are_refused() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for host in ["", "a b", "user@h", "h:", "h:99999", "h:8x", "h/path", "a,b", "[::1", "h?x", "h#x", "\u{e9}"] {
         let request = format!("GET /health HTTP/1.1\r\nhost: {host}\r\n\r\n");
         is_ours(&refused(&site, &request).await, 400, "invalid_host");
@@ -132,7 +132,7 @@ async fn with_odd_hosts_are_refused() {
 #[tokio::test]
 async fn with_usual_hosts_and_in_other_forms_are_fine() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     for (target, host) in [
         ("/health", "h"),
@@ -151,7 +151,7 @@ async fn with_usual_hosts_and_in_other_forms_are_fine() {
 #[tokio::test]
 async fn of_tunnels_and_mirrors_are_refused() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for head in
         ["CONNECT h:443 HTTP/1.1\r\nhost: h:443", "TRACE /health HTTP/1.1\r\nhost: h", "TRACE * HTTP/1.1\r\nhost: h"]
     {
@@ -164,7 +164,7 @@ async fn of_tunnels_and_mirrors_are_refused() {
 #[tokio::test]
 async fn of_http_1_0_are_answered() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for (fields, stays) in [("", false), ("connection: keep-alive\r\n", true)] {
         let mut client = site.client().await;
         let request = format!("POST {CHAT} HTTP/1.0\r\n{fields}content-length: 13\r\n\r\n{GOOD}");
@@ -180,7 +180,7 @@ async fn of_http_1_0_are_answered() {
     }
     // A stream has no length, and HTTP/1.0 knows no chunks: it ends with the connection.
     let upstream = Upstream::always(Reply::chat_stream(["hello"]));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     client.send(format!("POST {CHAT} HTTP/1.0\r\ncontent-length: 27\r\n\r\n{{\"model\":\"m\",\"stream\":true}}")).await;
     let answer = client.answer().await;
@@ -191,7 +191,7 @@ async fn of_http_1_0_are_answered() {
 #[tokio::test]
 async fn sent_at_once_are_answered_in_order() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     let health = "GET /health HTTP/1.1\r\nhost: h\r\n\r\n".to_owned();
     client.send([request("x: 1\r\n"), health.clone(), request("x: 2\r\n"), health].concat()).await;
@@ -207,7 +207,7 @@ async fn sent_at_once_are_answered_in_order() {
 #[tokio::test]
 async fn byte_by_byte_are_read() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client: Client = site.client().await;
     for byte in request("").into_bytes() {
         client.send([byte]).await;

@@ -3,8 +3,8 @@
 use pointsman::server::Limits;
 
 use crate::{
-    CHAT, GOOD, Site,
-    support::{Client, Gate, Reply, Upstream, get, guard},
+    CHAT, GOOD, serve,
+    support::{Client, Gate, Reply, Site, Upstream, get, guard},
 };
 
 const DATA: u8 = 0;
@@ -142,7 +142,7 @@ const ENHANCE_YOUR_CALM: u8 = 11;
 #[tokio::test]
 async fn is_served_on_the_same_port() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     for stream in [1, 3] {
         http2.send(frame(HEADERS, END_HEADERS, stream, &head("POST", CHAT, &[]))).await;
@@ -157,7 +157,7 @@ async fn is_served_on_the_same_port() {
 async fn has_many_streams_on_one_connection() {
     let gate = Gate::new();
     let upstream = Upstream::always(Reply::sse().gate(&gate).event("1").done());
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     for stream in [1, 3, 5] {
         http2.send(frame(HEADERS, END_HEADERS, stream, &head("POST", CHAT, &[]))).await;
@@ -184,7 +184,7 @@ async fn has_many_streams_on_one_connection() {
 #[tokio::test]
 async fn heads_are_checked_as_in_http_1() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let many: Vec<_> = (0..101).map(|_| ("x-a", "b")).collect();
     for (head, code) in [
         (head("GET", "/health", &[("host", "another")]), "invalid_host"),
@@ -218,7 +218,7 @@ async fn heads_are_checked_as_in_http_1() {
 #[tokio::test]
 async fn rapid_resets_are_bounded() {
     let upstream = Upstream::always(Reply::nothing().stall());
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     let mut flood = Vec::new();
     for stream in (1..2000).step_by(2) {
@@ -233,7 +233,7 @@ async fn rapid_resets_are_bounded() {
 #[tokio::test]
 async fn endless_heads_are_bounded() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     http2.send(frame(HEADERS, END_STREAM, 1, &get_head())).await;
     let many: Vec<u8> = (0..100).flat_map(|_| field("x-a", &"b".repeat(100))).collect();
@@ -252,7 +252,7 @@ async fn endless_heads_are_bounded() {
 #[tokio::test]
 async fn large_heads_are_refused() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     let large: Vec<u8> = (0..700).flat_map(|_| field("x-a", &"b".repeat(100))).collect();
     http2.send(frame(HEADERS, END_STREAM, 1, &get_head())).await;
@@ -271,7 +271,7 @@ async fn large_heads_are_refused() {
 #[tokio::test]
 async fn pings_and_settings_are_answered_no_faster_than_they_are_read() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     for flood in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
         let mut http2 = Http2::connect(&site).await;
         // Read on, each is answered, and requests too.
@@ -303,7 +303,7 @@ async fn pings_and_settings_are_answered_no_faster_than_they_are_read() {
 #[tokio::test]
 async fn what_is_not_http_2_ends_the_connection() {
     let upstream = Upstream::script([]);
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut http2 = Http2::connect(&site).await;
     http2.send(frame(DATA, 0, 1, b"no stream")).await;
     http2.given_up(PROTOCOL_ERROR).await;
@@ -316,7 +316,7 @@ async fn what_is_not_http_2_ends_the_connection() {
 async fn idle_connections_are_told_to_go_away() {
     let upstream = Upstream::script([]);
     let limits = Limits { keep_alive_timeout: std::time::Duration::from_millis(200), ..Limits::default() };
-    let site = Site::start(&upstream, limits).await;
+    let site = serve(&upstream, limits).await;
     let mut http2 = Http2::connect(&site).await;
     http2.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &get_head())).await;
     assert_eq!(http2.answer(1).await.0, STATUS_200);

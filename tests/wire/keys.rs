@@ -6,7 +6,7 @@ use pointsman::server::Limits;
 use tokio::time::Instant;
 
 use crate::{
-    Site, request,
+    request, serve_with,
     support::{Client, Reply, Upstream},
 };
 
@@ -19,7 +19,7 @@ async fn ask(client: &mut Client, key: &str) -> (u16, Duration) {
 #[tokio::test]
 async fn bad_ones_in_a_row_are_slowed_and_a_good_one_is_not() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::with(&upstream, "api_keys: [good]", Limits::default(), None).await;
+    let site = serve_with(&upstream, "api_keys: [good]", Limits::default(), None).await;
     let mut client = site.client().await;
     for number in 0..20 {
         assert_eq!(ask(&mut client, &format!("bad-{number}")).await.0, 401);

@@ -6,8 +6,8 @@ use pointsman::server::Limits;
 use serde_json::json;
 
 use crate::{
-    CHAT, GOOD, Site, request,
-    support::{Client, Ended, Gate, Reply, Upstream, get, guard},
+    CHAT, GOOD, request, serve, serve_with,
+    support::{Client, Ended, Gate, Reply, Site, Upstream, get, guard},
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 #[tokio::test]
 async fn of_a_head_are_kept() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let long = |length: usize| format!("{CHAT}?{}", "x".repeat(length - CHAT.len() - 1));
     let with_target = |target: &str| format!("POST {target} HTTP/1.1\r\nhost: h\r\ncontent-length: 13\r\n\r\n{GOOD}");
     for (what, request, status) in [
@@ -51,7 +51,7 @@ async fn of_a_head_are_kept() {
 #[tokio::test]
 async fn of_time_for_a_head_are_kept() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits { header_timeout: SHORT, ..Limits::default() }).await;
+    let site = serve(&upstream, Limits { header_timeout: SHORT, ..Limits::default() }).await;
     for start in ["G", "POST /v1/chat/completions HTTP/1.1\r\nhost:", "PRI * HTTP/2.0\r\n\r\nS"] {
         let mut client = site.client().await;
         client.send(start).await;
@@ -87,7 +87,7 @@ async fn a_request_takes_longer_than_a_head() {
     let gate = Gate::new();
     let upstream = Upstream::always(Reply::sse().event("1").gate(&gate).event("2").done());
     let limits = Limits { header_timeout: SHORT, keep_alive_timeout: SHORT, ..Limits::default() };
-    let site = Site::start(&upstream, limits).await;
+    let site = serve(&upstream, limits).await;
     let mut client = site.client().await;
     // The start of the next head is there while the first request is still answered.
     client.send(format!("{}GET /hea", request(""))).await;
@@ -104,7 +104,7 @@ async fn a_request_takes_longer_than_a_head() {
 #[tokio::test]
 async fn idle_connections_are_closed() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits { keep_alive_timeout: SHORT, ..Limits::default() }).await;
+    let site = serve(&upstream, Limits { keep_alive_timeout: SHORT, ..Limits::default() }).await;
     let mut silent = site.client().await;
     let mut used = site.client().await;
     used.send(request("")).await;
@@ -123,7 +123,7 @@ async fn idle_connections_are_closed() {
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::start(&upstream, Limits { connections: 2, ..Limits::default() }).await;
+    let site = serve(&upstream, Limits { connections: 2, ..Limits::default() }).await;
     let (mut one, mut two) = (site.client().await, site.client().await);
     for client in [&mut one, &mut two] {
         client.send(request("")).await;
@@ -161,7 +161,7 @@ mod in_flight {
     async fn a_request_too_many_is_refused_until_a_body_has_ended() {
         let gate = Gate::new();
         let upstream = Upstream::always(Reply::sse().event("1").gate(&gate).event("2").done());
-        let site = Site::with(&upstream, "max_in_flight: 2", Limits::default(), None).await;
+        let site = serve_with(&upstream, "max_in_flight: 2", Limits::default(), None).await;
         let (mut one, mut two) = (stream(&site).await, stream(&site).await);
         for client in [&mut one, &mut two] {
             assert_eq!(client.head().await.status(), 200);
@@ -196,7 +196,7 @@ mod in_flight {
             Some(true) => Reply::nothing().stall(),
             _ => Reply::chat("hello"),
         });
-        let site = Site::with(&upstream, "max_in_flight: 1", Limits::default(), None).await;
+        let site = serve_with(&upstream, "max_in_flight: 1", Limits::default(), None).await;
         let client = stream(&site).await;
         upstream.wait_for(1).await;
         drop(client);

@@ -6,7 +6,7 @@ use pointsman::server::Limits;
 use serde_json::json;
 
 use crate::{
-    CHAT, Site, request,
+    CHAT, request, serve,
     support::{Client, Ended, Gate, Reply, Upstream, guard},
 };
 
@@ -16,7 +16,7 @@ async fn under_load_loses_no_request() {
         Some(true) => Reply::chat_stream(["a", "b", "c"]),
         _ => Reply::chat("hello"),
     });
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     // Each asks again and again on one connection until that is closed, and counts what it got for what it asked.
     let clients = (0..32).map(|number| {
         let addr = site.addr;
@@ -58,7 +58,7 @@ async fn under_load_loses_no_request() {
 async fn waits_for_a_request_that_was_just_sent() {
     let upstream = Upstream::always(Reply::chat("hello"));
     for _ in 0..10 {
-        let site = Site::start(&upstream, Limits::default()).await;
+        let site = serve(&upstream, Limits::default()).await;
         let (mut fresh, mut used) = (site.client().await, site.client().await);
         used.send(request("")).await;
         assert_eq!(used.answer().await.status, 200);
@@ -76,7 +76,7 @@ async fn waits_for_a_request_that_was_just_sent() {
 async fn is_known_before_the_listener_is_closed() {
     let gate = Gate::new();
     let upstream = Upstream::always(Reply::sse().event("1").gate(&gate).done());
-    let site = Site::start(&upstream, Limits::default()).await;
+    let site = serve(&upstream, Limits::default()).await;
     let mut client = site.client().await;
     client.send(request("")).await;
     assert_eq!(client.head().await.status(), 200);
@@ -107,7 +107,7 @@ async fn cuts_streams_with_an_error_event_and_the_rest_with_503() {
         _ => Reply::nothing().stall(),
     });
     let limits = Limits { shutdown_timeout: Duration::from_millis(200), ..Limits::default() };
-    let site = Site::start(&upstream, limits).await;
+    let site = serve(&upstream, limits).await;
     let mut streams = Vec::new();
     for path in [CHAT, "/v1/responses", "/v1/messages"] {
         let mut client = site.client().await;

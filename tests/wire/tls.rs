@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    GOOD, Site, request,
+    GOOD, request, serve_with,
     support::{Binary, Ended, Reply, Signal, Upstream, guard},
 };
 
@@ -67,7 +67,7 @@ async fn is_spoken_with_http_1_and_2() {
     let certificate = certificate();
     write(folder.path(), &certificate);
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::with(&upstream, "", Limits::default(), Some(tls(folder.path()))).await;
+    let site = serve_with(&upstream, "", Limits::default(), Some(tls(folder.path()))).await;
     for protocols in [&[][..], &["http/1.1"]] {
         let mut stream = connect(site.addr, certificate.cert.der(), protocols).await.expect("a handshake");
         let text = answer(&mut stream, &request("connection: close\r\n")).await;
@@ -95,7 +95,7 @@ async fn is_not_spoken_by_everyone() {
     write(folder.path(), &certificate());
     let upstream = Upstream::script([]);
     let limits = Limits { header_timeout: Duration::from_millis(200), ..Limits::default() };
-    let site = Site::with(&upstream, "", limits, Some(tls(folder.path()))).await;
+    let site = serve_with(&upstream, "", limits, Some(tls(folder.path()))).await;
     // Plain HTTP gets an alert, and no answer in plain HTTP.
     let mut client = site.client().await;
     client.send(request("")).await;
@@ -113,7 +113,7 @@ async fn has_a_new_certificate_as_soon_as_the_files_have_and_no_bad_one() {
     let (old, new) = (certificate(), certificate());
     write(folder.path(), &old);
     let upstream = Upstream::always(Reply::chat("hello"));
-    let site = Site::with(&upstream, "", Limits::default(), Some(tls(folder.path()))).await;
+    let site = serve_with(&upstream, "", Limits::default(), Some(tls(folder.path()))).await;
     let mut kept = connect(site.addr, old.cert.der(), &[]).await.expect("a handshake");
     // Half of a change: the certificate is another one, and the key still the old one.
     std::fs::write(folder.path().join("cert.pem"), new.cert.pem()).expect("written");
