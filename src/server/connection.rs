@@ -73,12 +73,12 @@ impl Connections {
         let io = TokioIo::new(Watched::new(io, Arc::clone(&state)));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut late = pin!(tokio::time::sleep(self.keep_alive_timeout));
-        let mut farewell = None;
+        let mut is_leaving = false;
         loop {
             let waits = poll_fn(|cx| {
                 loop {
                     let Some(waits) = state.waits() else { return Poll::Pending };
-                    let due = farewell.unwrap_or_else(|| self.due(waits));
+                    let due = self.due(waits, is_leaving);
                     // Put off only when it fires: most of the time it is moved on by one request after another.
                     if due < late.deadline() || late.is_elapsed() {
                         late.as_mut().reset(due);
@@ -106,9 +106,10 @@ impl Connections {
                     Err(_) => return,
                 },
                 waits = waits => {
-                    if farewell.replace(Instant::now() + FAREWELL).is_some() {
+                    if std::mem::replace(&mut is_leaving, true) {
                         return;
                     }
+                    state.touch();
                     match waits {
                         Waits::ForHead { .. } => state.expire(),
                         Waits::ForRequest { .. } => connection.as_mut().graceful_shutdown(),
@@ -118,8 +119,10 @@ impl Connections {
         }
     }
 
-    fn due(&self, waits: Waits) -> Instant {
+    /// When a connection has waited for long enough.
+    fn due(&self, waits: Waits, is_leaving: bool) -> Instant {
         match waits {
+            Waits::ForHead { since } | Waits::ForRequest { since } if is_leaving => since + FAREWELL,
             Waits::ForHead { since } => since + self.header_timeout,
             Waits::ForRequest { since } => since + self.keep_alive_timeout,
         }

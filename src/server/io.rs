@@ -84,6 +84,9 @@ impl<I: AsyncWrite> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = this.io.poll_write(cx, bytes);
+        if written.is_ready() {
+            this.state.has_sent();
+        }
         *this.may_write = matches!(written, Poll::Ready(Ok(length)) if length == bytes.len());
         written
     }
@@ -96,6 +99,9 @@ impl<I: AsyncWrite> AsyncWrite for Watched<I> {
         let this = self.project();
         let written = this.io.poll_write_vectored(cx, slices);
         let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+        if written.is_ready() {
+            this.state.has_sent();
+        }
         *this.may_write = matches!(written, Poll::Ready(Ok(length)) if length == whole);
         written
     }

@@ -24,7 +24,7 @@ pub(super) struct State {
     /// How many requests the service was given.
     taken: AtomicU64,
     in_flight: AtomicUsize,
-    /// When the last request ended, in milliseconds since `born`.
+    /// When the last request ended, or when the last of its answer left, in milliseconds since `born`.
     idle_since: AtomicU64,
     /// When the head began that is not yet whole, likewise; `NEVER` without one.
     head_since: AtomicU64,
@@ -98,6 +98,18 @@ impl State {
         })
     }
 
+    /// Something happens: a connection without a request has waited from now on.
+    pub(super) fn touch(&self) {
+        self.idle_since.store(self.now(), SeqCst);
+    }
+
+    /// Something was sent. While a request is under way nobody asks when.
+    pub(super) fn has_sent(&self) {
+        if self.in_flight.load(SeqCst) == 0 {
+            self.touch();
+        }
+    }
+
     pub(super) fn expire(&self) {
         self.expired.store(true, SeqCst);
     }
@@ -122,8 +134,49 @@ pub(super) struct InFlight(Arc<State>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let State { in_flight, idle_since, .. } = &*self.0;
-        idle_since.store(self.0.now(), SeqCst);
-        in_flight.fetch_sub(1, SeqCst);
+        self.0.touch();
+        self.0.in_flight.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_connection_waits_for_and_since_when() {
+        let state = State::new(([127, 0, 0, 1], 1).into());
+        let start = Instant::now();
+        assert_eq!(state.waits(), Some(Waits::ForRequest { since: start }));
+
+        tokio::time::advance(SECOND).await;
+        state.set_inside_head(true);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(state.waits(), Some(Waits::ForHead { since: start + SECOND }));
+
+        state.set_inside_head(false);
+        let (request, fault) = state.take();
+        assert_eq!((state.waits(), fault), (None, None));
+        // The next head is here already, and its time begins when this request is over.
+        state.set_inside_head(true);
+        tokio::time::advance(SECOND).await;
+        drop(request);
+        assert_eq!(state.waits(), Some(Waits::ForHead { since: start + 3 * SECOND }));
+
+        // A client that still reads the answer is not idle.
+        state.set_inside_head(false);
+        tokio::time::advance(SECOND).await;
+        state.has_sent();
+        assert_eq!(state.waits(), Some(Waits::ForRequest { since: start + 4 * SECOND }));
+    }
+
+    #[tokio::test]
+    async fn a_fault_belongs_to_one_request() {
+        let state = State::new(([127, 0, 0, 1], 1).into());
+        state.set_fault(1, Fault::BareLineFeed);
+        let faults: Vec<_> = (0..3).map(|_| state.take().1).collect();
+        assert_eq!(faults, [None, Some(Fault::BareLineFeed), None]);
     }
 }

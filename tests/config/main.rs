@@ -12,5 +12,6 @@ mod instances;
 mod logins;
 mod never_panics;
 mod oauth;
+mod secrets;
 mod support;
 mod warnings;
