@@ -150,7 +150,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         // What one stream may hold of an answer that its client does not read.
         .max_send_buf_size(256 * 1024)
         // Finds out that the other end is gone although nothing is sent.
-        .keep_alive_interval(limits.keep_alive_timeout)
+        .keep_alive_interval(limits.keep_alive_timeout.max(Duration::from_secs(1)))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }

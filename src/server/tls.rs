@@ -76,6 +76,9 @@ impl Tls {
         let files = Files { cert: cert.into(), key: key.into() };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let key = ArcSwap::from_pointee(files.read(&provider)?);
+        if is_readable_by_all(&files.key) {
+            tracing::warn!(key = %files.key.display(), "every user of this machine can read this private key");
+        }
         let current = Arc::new(Current { key, provider: Arc::clone(&provider) });
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -145,6 +148,18 @@ impl Files {
             .map_err(|error| wrong(&self.key, format!("does not go with {}: {error}", self.cert.display())))?;
         Ok(key)
     }
+}
+
+#[cfg(unix)]
+fn is_readable_by_all(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_all(_: &Path) -> bool {
+    false
 }
 
 impl fmt::Debug for Tls {

@@ -149,7 +149,11 @@ async fn is_configured_under_server() {
             .file("tls/another.pem", another.signing_key.serialize_pem())
             .file("tls/text.pem", "no PEM at all")
     };
-    let running = binary("{ cert: tls/cert.pem, key: tls/key.pem }").start();
+    let binary_with_both = binary("{ cert: tls/cert.pem, key: tls/key.pem }");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(binary_with_both.home().join("tls/key.pem"), everybody).expect("rights");
+    let running = binary_with_both.start();
+    running.line("every user of this machine can read this private key").await;
     let line = running.line("listening on https://").await;
     let addr = line.rsplit("https://").next().expect("an address").trim().parse().expect("an address");
     let mut stream = connect(addr, certificate.cert.der(), &[]).await.expect("a handshake");
