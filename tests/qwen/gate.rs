@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::{
-    Login, OLD, question,
+    Login, OLD, OPEN, question,
     support::{Binary, Deployed, Reply, Upstream, post_json},
     takes,
 };
@@ -33,7 +33,7 @@ async fn a_candidate_behind_a_closed_one_is_skipped() {
 async fn the_flag_opens_it_and_says_the_notice_once() {
     let login = Login::new(takes(OLD));
     login.write(3600);
-    let flags = ["--port", "0", "--config", "c.yaml", "--enable-qwen-oauth-backend-debugging-override"];
+    let flags = ["--port", "0", "--config", "c.yaml", OPEN];
     let running = Binary::new(flags).env("POINTSMAN_LOG", "trace").file("c.yaml", login.config("")).start();
     let answer = post_json(running.listening().await, "/v1/chat/completions", &question("qwen-plus"), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -45,7 +45,7 @@ async fn the_flag_opens_it_and_says_the_notice_once() {
 #[tokio::test]
 async fn an_open_one_is_for_this_machine_alone() {
     let login = Login::new(takes(OLD));
-    let flags = ["--port", "0", "-c", "c.yaml", "--host", "0.0.0.0", "--enable-qwen-oauth-backend-debugging-override"];
+    let flags = ["--port", "0", "-c", "c.yaml", "--host", "0.0.0.0", OPEN];
     let refused = Binary::new(flags).env("POINTSMAN_API_KEYS", "k").file("c.yaml", login.config("")).run().await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("for this machine alone"), "{}", refused.stderr);

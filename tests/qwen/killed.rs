@@ -3,7 +3,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    Login, NEW, OLD, REFRESH, question,
+    Login, NEW, OLD, OPEN, REFRESH, question,
     support::{Binary, Client, Gate, Reply, Upstream, post_json},
     takes,
 };
@@ -28,10 +28,7 @@ async fn leaves_a_whole_file_at_every_step_of_a_renewal() {
         let stale =
             format!("lock: {{ path: \"{}\", stale: 0.2 }}, allow_hosts", login.path().with_extension("lock").display());
         let config = login.config("").replace("allow_hosts", &stale);
-        let serve = || {
-            let flag = "--enable-qwen-oauth-backend-debugging-override";
-            Binary::new(["--port", "0", "-c", "c.yaml", flag]).file("c.yaml", &config).start()
-        };
+        let serve = || Binary::new(["--port", "0", "-c", "c.yaml", OPEN]).file("c.yaml", &config).start();
 
         let killed = serve();
         let addr = killed.listening().await;

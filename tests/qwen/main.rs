@@ -3,6 +3,7 @@
 mod gate;
 mod hold;
 mod killed;
+mod processes;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,6 +18,9 @@ use tempfile::TempDir;
 const OLD: &str = "canary-old-access";
 const NEW: &str = "canary-new-access";
 const REFRESH: &str = "canary-refresh";
+
+/// The flag that opens the gate.
+const OPEN: &str = "--enable-qwen-oauth-backend-debugging-override";
 
 /// A folder with a credential file, a token server and an upstream.
 struct Login {
