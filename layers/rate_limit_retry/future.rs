@@ -133,7 +133,11 @@ where
                         StatusCode::TOO_MANY_REQUESTS
                         | StatusCode::SERVICE_UNAVAILABLE
                         | StatusCode::FORBIDDEN
-                        | StatusCode::PAYMENT_REQUIRED => State::Judging(Box::pin(Peek::new(response))),
+                        | StatusCode::PAYMENT_REQUIRED
+                            if !is_made_here(&response) =>
+                        {
+                            State::Judging(Box::pin(Peek::new(response)))
+                        }
                         status => {
                             if status.is_success() {
                                 run.settings.backoff.clear_unless_changed(run.seen);
@@ -274,6 +278,11 @@ impl<S, B> Run<S, B> {
         }
         response
     }
+}
+
+/// Whether a layer below gave the answer, as when no token can be had for the provider: it says nothing of its limits.
+fn is_made_here<R>(response: &Response<R>) -> bool {
+    response.extensions().get::<ErrorAnswer>().is_some()
 }
 
 /// The client's `Prefer: wait=10` (RFC 7240, section 4.3).

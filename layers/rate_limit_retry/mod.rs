@@ -11,6 +11,7 @@
 //! | 429; 503 with a hint | held, and sent once more |
 //! | 429, 403 or 402 whose body says that a quota is used up (see [`Exhausted`]) | goes up at once |
 //! | any of these with `x-should-retry: false` | goes up at once |
+//! | one that a layer below made (an [`ErrorAnswer`](crate::body::ErrorAnswer)) | goes up at once |
 //! | any other | not this layer's business; a 2xx ends the backoff that was active when its request was sent |
 //!
 //! The first of these that can be read is the hint, and whatever is not a finite, non-negative time is passed over:

@@ -1,6 +1,9 @@
+use serde_json::json;
+
 use crate::{
-    Login,
+    Login, NEW,
     support::{Reply, Upstream},
+    takes,
 };
 
 fn limited() -> Reply {
@@ -50,4 +53,18 @@ async fn what_waiting_does_not_heal_is_not_held() {
         assert_ne!(login.deploy().chat("qwen-plus").await.status, 200);
         assert_eq!(login.upstream.requests().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_login_server_that_is_out_of_order_is_no_rate_limit() {
+    let tokens = Upstream::always(Reply::body(503, "text/html", "<html>later</html>").header("retry-after", "0"));
+    let login = Login::with_tokens(takes(NEW), tokens);
+    login.write(-5);
+    let gateway = login.deploy();
+    for _ in 0..2 {
+        let answer = gateway.chat("qwen-plus").await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("oauth_refresh_failed")));
+    }
+    assert_eq!(login.tokens.requests().len(), 1);
+    assert!(login.upstream.requests().is_empty());
 }

@@ -71,6 +71,19 @@ async fn a_second_limit_is_surfaced_with_its_own_hint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_layer_below_answers_is_no_limit_of_the_provider() {
+    let mut unavailable = answer(503, &[("retry-after", "5")], "no token");
+    let made_here = ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "oauth_refresh_failed", "no token");
+    unavailable.extensions_mut().insert(made_here);
+    let (start, upstream, layer) = (Instant::now(), Upstream::new([unavailable]), layer());
+    let response = send(&layer, &upstream, request()).await;
+    assert_eq!((response.status().as_u16(), mark(&response)), (503, None));
+    // Nor does it hold up the next request.
+    assert_eq!(send(&layer, &upstream, request()).await.status(), 200);
+    assert_eq!(upstream.sent_at(start), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_the_retry_meets_goes_up() {
     let (start, upstream) = (Instant::now(), Upstream::new([limited("5"), answer(500, &[], "oops")]));
     let response = send(&layer(), &upstream, request()).await;
