@@ -5,6 +5,7 @@ mod hold;
 mod killed;
 mod processes;
 mod requests;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
@@ -21,6 +22,12 @@ const REFRESH: &str = "canary-refresh";
 
 /// The flag that opens the gate.
 const OPEN: &str = "--enable-qwen-oauth-backend-debugging-override";
+
+/// `extra` that opens the gate, and holds no request for long.
+const OPEN_AND_QUICK: &str = "enable_qwen_oauth_backend_debugging_override: true, \
+     qwen_oauth_initial_rate_limit_retry_max_wait_seconds: 0.05, \
+     qwen_oauth_initial_rate_limit_retry_random_min_seconds: 0.0, \
+     qwen_oauth_initial_rate_limit_retry_random_max_seconds: 0.05";
 
 /// A folder with a credential file, a token server and an upstream.
 struct Login {
@@ -72,12 +79,7 @@ impl Login {
     }
 
     fn deploy(&self) -> Deployed {
-        Deployed::start(&self.config(
-            "enable_qwen_oauth_backend_debugging_override: true, \
-             qwen_oauth_initial_rate_limit_retry_max_wait_seconds: 0.05, \
-             qwen_oauth_initial_rate_limit_retry_random_min_seconds: 0.0, \
-             qwen_oauth_initial_rate_limit_retry_random_max_seconds: 0.05",
-        ))
+        Deployed::start(&self.config(OPEN_AND_QUICK))
     }
 }
 
