@@ -155,17 +155,15 @@ impl Shared {
     }
 
     async fn read(&self) {
+        // Nobody else replaces it meanwhile.
+        let before = self.state.load_full();
         for again in (0..=LOOK_AGAIN.1).rev() {
             let path = self.options.path.clone();
             let read = blocking(move || disk::read(&path)).await;
-            let before = self.state.load_full();
             let (state, unfinished) = before.after_read(&read, &self.options);
-            let settled = !unfinished || again == 0;
-            if settled {
+            if !unfinished || again == 0 {
                 self.tell(&before, &state, read.is_ok_and(|content| content.exposed));
-            }
-            self.state.store(Arc::new(state));
-            if settled {
+                self.state.store(Arc::new(state));
                 return;
             }
             tokio::time::sleep(LOOK_AGAIN.0).await;
