@@ -1,5 +1,6 @@
 //! The qwen-oauth backend as a whole: its gate, its credential file, the hold at a rate limit, over sockets.
 
+mod changes;
 mod gate;
 mod hold;
 mod killed;
@@ -10,7 +11,13 @@ mod secrets;
 mod support;
 mod tokens;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use serde_json::{Value, json};
 use support::{Deployed, Received, Reply, Upstream};
@@ -85,10 +92,31 @@ impl Login {
 
 /// An upstream that takes no token but this one.
 fn takes(token: &'static str) -> Upstream {
+    takes_that_in(&shared(token))
+}
+
+/// An upstream that takes no token but the one in there.
+fn takes_that_in(token: &Shared<&'static str>) -> Upstream {
+    let token = token.clone();
     Upstream::start(move |request: Received| match request.header("authorization") {
-        Some(given) if given == format!("Bearer {token}") => Reply::chat("你好"),
+        Some(given) if given == format!("Bearer {}", value(&token)) => Reply::chat("你好"),
         _ => Reply::error(401, "invalid_token", "the token is no good"),
     })
+}
+
+/// A value that a script reads and the test changes.
+type Shared<T> = Arc<Mutex<T>>;
+
+fn shared<T>(value: T) -> Shared<T> {
+    Arc::new(Mutex::new(value))
+}
+
+fn set<T>(shared: &Shared<T>, value: T) {
+    *shared.lock().expect("nothing panics under the lock") = value;
+}
+
+fn value<T: Clone>(shared: &Shared<T>) -> T {
+    shared.lock().expect("nothing panics under the lock").clone()
 }
 
 fn question(model: &str) -> Value {

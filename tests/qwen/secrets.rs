@@ -1,15 +1,13 @@
 //! Secrets are in no answer, and in no output of any command.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::fmt;
 
 use serde_json::{Value, json};
 
 use crate::{
-    Login, NEW, OLD, OPEN_AND_QUICK, REFRESH, question,
+    Login, NEW, OLD, OPEN_AND_QUICK, REFRESH, Shared, question, set, shared,
     support::{Binary, Client, Received, Reply, Signal, Upstream, get, post_json},
+    value,
 };
 
 /// How each secret of these tests begins.
@@ -34,21 +32,6 @@ impl Seen {
             assert!(around.is_none(), "{what}: {}", String::from_utf8_lossy(around.unwrap_or_default()));
         }
     }
-}
-
-/// A value that a script reads and the test changes.
-type Shared<T> = Arc<Mutex<T>>;
-
-fn shared<T>(value: T) -> Shared<T> {
-    Arc::new(Mutex::new(value))
-}
-
-fn set<T>(shared: &Shared<T>, value: T) {
-    *shared.lock().expect("nothing panics under the lock") = value;
-}
-
-fn value<T: Clone>(shared: &Shared<T>) -> T {
-    shared.lock().expect("nothing panics under the lock").clone()
 }
 
 /// An upstream that takes one token, and says it in the headers of its answers, as one has been seen to do.
