@@ -168,16 +168,17 @@ impl Backend {
             backend.decode_terms(terms);
         }
         let mut hold = fields.optional("rate_limit_retry", HoldSettings::decode).unwrap_or_default();
-        if let Some(extra) = fields.take("extra").filter(|extra| !extra.node.is_null()) {
-            let errors = at.context.errors();
+        let errors = at.context.errors();
+        let extra = fields.take("extra").filter(|extra| !extra.node.is_null());
+        if let Some(extra) = extra {
             backend.decode_extra(extra, &mut hold);
-            // What is wrong there is not to be told twice.
-            if at.context.errors() == errors {
-                backend.extra = extra.json_object().map(Raw).unwrap_or_default();
-            }
         }
         backend.hold = Hold::new(&hold, &backend);
         backend.system_messages = fields.optional("system_messages", Cursor::bool).unwrap_or(true);
+        // What is wrong there is not to be told twice.
+        if let Some(extra) = extra.filter(|_| at.context.errors() == errors) {
+            backend.extra = extra.json_object().map(Raw).unwrap_or_default();
+        }
         backend.complete(at.context.environment);
         backend.quota = match fields.take("quota").filter(|quota| !quota.node.is_null()) {
             Some(quota) => QuotaConfig::decode(quota, &backend),
