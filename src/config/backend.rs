@@ -277,8 +277,7 @@ fn decode_kind<'a>(
         // `openai.work` is an instance of `openai`.
         None => name.split('.').next().unwrap_or(name).into(),
     };
-    // With an address of its own it is no longer OpenAI's, and gets no key that is.
-    if has_base_url && text.eq_ignore_ascii_case("openai") {
+    if is_any_server(&text, has_base_url) {
         return Some(None);
     }
     if let Some(preset) = presets::find(&text) {
@@ -312,6 +311,12 @@ fn decode_params(at: Cursor<'_>) -> Option<Map<String, Json>> {
         entry.report(error.help("the `model` of a candidate, or an entry of `model_aliases`, says what is sent"));
     }
     at.json_object()
+}
+
+/// Whether a type is that of any server with OpenAI's API: with an address of its own it is no longer OpenAI's, and gets no
+/// key that is.
+pub(super) fn is_any_server(kind: &str, has_base_url: bool) -> bool {
+    has_base_url && kind.eq_ignore_ascii_case("openai")
 }
 
 fn decode_timeouts(at: Cursor<'_>) -> Option<Timeouts> {

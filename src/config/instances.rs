@@ -7,11 +7,13 @@ use std::{
 
 use super::{
     Diagnostic,
+    backend::is_any_server,
     check::check,
     decode::{Context, Cursor},
     node::{Node, Value},
     source::{Source, file_error},
 };
+use crate::provider::presets;
 
 /// Where the files are, from the folder of the configuration file.
 const FOLDER: &str = "config/backends/backend-instances";
@@ -64,11 +66,11 @@ impl Instance {
         matches!(self.tree.value, Value::Map(_) | Value::Null)
     }
 
-    /// `backends: { <name>: <the file> }`
-    fn as_config(&self) -> Node {
+    /// `backends: { <name>: <the file> }`, with the name that `config` has for the backend.
+    fn as_config(&self, config: &Node) -> Node {
         let node = |value| Node { source: self.tree.source, id: self.tree.id, value };
         let key = |name: &str| node(Value::String(name.to_owned()));
-        let backends = Value::Map(vec![(key(&self.backend), self.tree.clone())]);
+        let backends = Value::Map(vec![(key(&name_in(config, &self.backend)), self.tree.clone())]);
         node(Value::Map(vec![(key("backends"), node(backends))]))
     }
 }
@@ -104,7 +106,37 @@ pub(super) fn merged(tree: &Node, instances: &[Instance]) -> Option<Node> {
         return None;
     }
     let usable = instances.iter().filter(|instance| instance.is_usable());
-    Some(usable.fold(tree.clone(), |merged, instance| merge(&merged, &instance.as_config())))
+    Some(usable.fold(tree.clone(), |merged, instance| merge(&merged, &instance.as_config(&merged))))
+}
+
+/// The name under which a configuration has the backend that a file calls `name`: that very name, or else that of the
+/// only backend that is the same provider, by another of its names or by the type of a login, of which a machine has one.
+fn name_in(config: &Node, name: &str) -> String {
+    let backends = find(config, "backends").map(|backends| entries(&backends)).unwrap_or_default();
+    let is_there = backends.iter().any(|(key, _)| key.as_str() == Some(name));
+    let Some(preset) = presets::find(name).filter(|_| !is_there) else { return name.to_owned() };
+    let is_preset = |name: &str| preset.names().any(|known| known == name);
+    let mut same = backends.iter().filter_map(|(key, backend)| {
+        let key = key.as_str()?;
+        let kind = find(backend, "type").or_else(|| find(backend, "connector"));
+        let kind = kind.as_ref().map_or(Some(key), Node::as_str)?;
+        let is_same = is_preset(kind)
+            && (is_preset(key) || preset.login.is_some())
+            && !is_any_server(kind, find(backend, "base_url").is_some());
+        is_same.then_some(key)
+    });
+    match (same.next(), same.next()) {
+        (Some(only), None) => only.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// What a mapping has under this key, if anything.
+fn find(node: &Node, key: &str) -> Option<Node> {
+    entries(node)
+        .into_iter()
+        .find(|(known, value)| known.as_str() == Some(key) && !value.is_null())
+        .map(|(_, node)| node)
 }
 
 /// Mappings merge; anything else replaces what was there, but for nothing, which counts as left out.

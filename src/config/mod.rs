@@ -47,8 +47,9 @@
 //!
 //! Instance files, `config/backends/backend-instances/<backend>[.<instance>].yaml` beside the configuration file, hold one
 //! backend each and are laid over the entry of `backends` with their name: mappings merge, lists and scalars replace,
-//! and the instance `default` is the backend itself. Paths in them are relative to the folder of the configuration
-//! file as well.
+//! and the instance `default` is the backend itself. Where no entry has that name, it is the only one of the same
+//! provider: with another of its names, or, for a provider with a login, with its type. Paths in them are relative to
+//! the folder of the configuration file as well.
 //!
 //! In every string, `${VAR}`, `${VAR:-default}` and `${file:/path}` stand for a variable of the environment or the
 //! content of a file, and `$${` for a plain `${`.

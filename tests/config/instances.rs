@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pointsman::config::{Config, Diagnostics, Loaded};
+use pointsman::config::{Backend, Config, Diagnostics, Gate, Loaded};
 use tempfile::TempDir;
 
 use super::support::{line, variables};
@@ -148,6 +148,45 @@ extra:
         assert_eq!(config.backends[0].why_closed(), None);
         assert!(config.backends[0].hold.is_some());
     }
+}
+
+#[test]
+fn a_backend_with_another_name_of_its_provider_has_its_instance_file() {
+    let instance = ("qwen-oauth.default.yaml", "extra: { enable_qwen_oauth_backend_debugging_override: true }");
+    let backends = |config: &str, instances: &[(&str, &str)]| {
+        let config = Case::new(config, instances).config();
+        let describe = |backend: &Backend| (backend.name.clone(), backend.gate.as_ref().map(Gate::is_open));
+        config.backends.iter().map(describe).collect::<Vec<_>>()
+    };
+    let open = |name: &str| (name.to_owned(), Some(true));
+    let closed = |name: &str| (name.to_owned(), Some(false));
+    for (config, expected) in [
+        ("backends: { QwenCode: {} }", vec![open("QwenCode")]),
+        ("backends: { QwenCode: { connector: qwen-oauth } }", vec![open("QwenCode")]),
+        ("backends: { work: { type: QwenCode } }", vec![open("work")]),
+        (
+            "backends: { work: { type: qwen-oauth }, QwenCode: }",
+            vec![closed("work"), closed("QwenCode"), open("qwen-oauth")],
+        ),
+        ("backends: { QwenCode: , qwen-oauth: }", vec![closed("QwenCode"), open("qwen-oauth")]),
+        (
+            "backends: { QwenCode: { type: openai, base_url: 'http://h' } }",
+            vec![("QwenCode".to_owned(), None), open("qwen-oauth")],
+        ),
+    ] {
+        assert_eq!(backends(config, &[instance]), expected, "{config}");
+    }
+
+    // Of a provider with keys, a machine may have any number.
+    let key = [("groq.default.yaml", "api_key: k")];
+    let names = |config: &str, instances: &[(&str, &str)]| {
+        backends(config, instances).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("backends: { work: { type: groq, api_key: k } }", &key), ["work", "groq"]);
+    assert_eq!(names("backends: { Groq: }", &key), ["Groq"]);
+    // That is a server of someone's own.
+    let openai = [("openai-api.default.yaml", "api_key: k")];
+    assert_eq!(names("backends: { openai: { base_url: 'http://h' } }", &openai), ["openai", "openai-api"]);
 }
 
 #[test]
