@@ -10,6 +10,10 @@ use std::{
 /// A credential is a few kilobytes; whatever is larger is something else.
 const MAX_SIZE: u64 = 1 << 20;
 
+/// A temporary file is there for as long as it takes to write a few kilobytes, even to a slow disk; one that is older has
+/// nobody to rename it.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+
 /// What tells whether a file was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signature {
@@ -76,11 +80,32 @@ fn is_exposed(_: &Metadata) -> bool {
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = target(path)?;
     let folder = target.parent().ok_or(io::ErrorKind::NotFound)?;
-    let mut temporary = tempfile::Builder::new().prefix(".credential-").suffix(".tmp").tempfile_in(folder)?;
+    remove_left_behind(folder);
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
     temporary.persist(&target)?;
     sync_folder(folder)
+}
+
+/// How the name of a temporary file starts and ends; six characters are between.
+const TEMPORARY: (&str, &str) = (".credential-", ".tmp");
+
+/// Removes the temporary files of processes that were killed: there are tokens in them.
+fn remove_left_behind(folder: &Path) {
+    let is_left_behind = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let between = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1));
+        let age = || entry.metadata().ok().filter(Metadata::is_file)?.modified().ok()?.elapsed().ok();
+        between.is_some_and(|between| between.len() == 6) && age().is_some_and(|age| age > LEFT_BEHIND)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(is_left_behind) {
+        match fs::remove_file(entry.path()) {
+            Ok(()) => tracing::info!(path = %entry.path().display(), "removed what a killed process left behind"),
+            // Another process was faster, or the folder is not ours. The credential can be written all the same.
+            Err(error) => tracing::debug!(path = %entry.path().display(), %error, "cannot remove a temporary file"),
+        }
+    }
 }
 
 /// Where the file is, or will be: a link is followed, even one that leads to nothing yet.
@@ -138,4 +163,38 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = folder;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_behind_goes_with_the_next_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let age = |name: &str, seconds: u64| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+        };
+        age(".credential-aB3xyz.tmp", 61);
+        age(".credential-young1.tmp", 1);
+        age(".credential-someone-elses.tmp", 3600);
+        age("credential-aB3xyz.tmp", 3600);
+        age(".credential-aB3xyz", 3600);
+        fs::create_dir(folder.path().join(".credential-folder.tmp")).unwrap();
+
+        replace(&folder.path().join("creds.json"), b"{}").unwrap();
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let kept = [
+            ".credential-aB3xyz",
+            ".credential-folder.tmp",
+            ".credential-someone-elses.tmp",
+            ".credential-young1.tmp",
+            "credential-aB3xyz.tmp",
+            "creds.json",
+        ];
+        assert_eq!(names, kept);
+    }
 }

@@ -48,18 +48,18 @@ use crate::body::ReplayBody;
 ///
 /// One refresh runs at a time, in a task of its own: any number of requests share it, and none of them aborts it by
 /// leaving. Other processes are kept out by the vendor's lock file, if one is configured, and by a lock on a file
-/// `.NAME.pointsman.lock` beside the credential file; under these locks the file is read again, and a token that someone
-/// else refreshed is used as it is. A new token is written to the file (through a temporary file with mode 0600 that is
-/// synced and renamed) before it is used. If it cannot be written, it is used from memory, and written as soon as that
-/// works.
+/// `.NAME.pointsman.lock` beside the credential file; under these locks the file is read again, and a token that
+/// someone else refreshed is used as it is. A new token is written to the file (through a temporary file with mode 0600
+/// that is synced and renamed; what a killed process left of such a file is removed) before it is used. If it cannot be
+/// written, it is used from memory, and written as soon as that works.
 ///
 /// Members of the file that are not known stay, with their values. Their order does not: `serde_json` writes an object's
 /// keys in alphabetical order, unless its feature `preserve_order` is on somewhere in the program. A number that a
 /// double cannot hold is rounded.
 ///
 /// A refresh that fails for a reason that may pass is tried again after 5 s, then twice as long each time up to 5 min,
-/// and not before the `Retry-After` of the answer (an hour at the most); meanwhile the old token serves while it is valid. A refresh token that
-/// the endpoint answers with 400 or 401 is not sent again until the file changes.
+/// and not before the `Retry-After` of the answer (an hour at the most); meanwhile the old token serves while it is
+/// valid. A refresh token that the endpoint answers with 400 or 401 is not sent again until the file changes.
 #[derive(Clone)]
 pub struct CredentialFile {
     shared: Arc<Shared>,
