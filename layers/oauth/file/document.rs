@@ -230,17 +230,21 @@ fn written(time: SystemTime, expiry: &Expiry) -> Option<Value> {
     }
 }
 
-/// Sets what a JSON pointer leads to; objects on the way are made, anything else on it is left alone.
+/// Sets what a JSON pointer leads to. Objects on the way are made where nothing or `null` is; a list gets no new items.
 fn set(tree: &mut Value, pointer: &str, value: Value) {
     let mut at = tree;
-    let (parents, _) = pointer.rsplit_once('/').unwrap_or_default();
-    for part in parents.split('/').skip(1) {
-        let Some(object) = at.as_object_mut() else { return };
-        at = object.entry(unescape(part)).or_insert_with(|| Value::Object(Map::new()));
+    for part in pointer.split('/').skip(1) {
+        if at.is_null() {
+            *at = Value::Object(Map::new());
+        }
+        let next = match at {
+            Value::Object(object) => Some(object.entry(unescape(part)).or_insert(Value::Null)),
+            other => other.pointer_mut(&format!("/{part}")),
+        };
+        let Some(next) = next else { return };
+        at = next;
     }
-    if let Some(object) = at.as_object_mut() {
-        object.insert(last_part(pointer), value);
-    }
+    *at = value;
 }
 
 /// Takes out what a JSON pointer leads to, and the objects on the way that this leaves empty.

@@ -74,6 +74,29 @@ fn an_answer_is_written_where_the_file_has_its_fields() {
 }
 
 #[test]
+fn an_answer_is_written_wherever_the_file_can_be_read() {
+    let answer = json!({"access_token": "a1", "refresh_token": "r1", "expires_in": 60});
+    let options = CredentialFileOptions::new("f")
+        .access("/accounts/1/access")
+        .refresh("/accounts/1/refresh")
+        .expiry(Expiry::Seconds("/accounts/1/until".into()));
+    let mut tree = json!({"accounts": [{}, {"access": "a0", "refresh": "r0"}]});
+    merge(&mut tree, answer.as_object().unwrap(), &options, at(1_700_000_000).unwrap());
+    assert_eq!(tree, json!({"accounts": [{}, {"access": "a1", "refresh": "r1", "until": 1_700_000_060}]}));
+
+    let options = CredentialFileOptions::new("f").access("/0").refresh("/1");
+    let mut tree = json!(["a0", "r0"]);
+    merge(&mut tree, answer.as_object().unwrap(), &options, at(0).unwrap());
+    assert_eq!(tree, json!(["a1", "r1"]));
+
+    // As a program may leave it that has logged out.
+    let options = CredentialFileOptions::new("f").access("/tokens/access").refresh("/tokens/refresh");
+    let mut tree = json!({"tokens": null});
+    merge(&mut tree, answer.as_object().unwrap(), &options, at(0).unwrap());
+    assert_eq!(tree, json!({"tokens": {"access": "a1", "refresh": "r1"}}));
+}
+
+#[test]
 fn a_lifetime_that_is_none_leaves_no_expiry() {
     let options = CredentialFileOptions::new("f").expiry(Expiry::Seconds("/until".into()));
     for lifetime in [json!(0), json!(-5), json!(null), json!("soon"), json!(1e300)] {
