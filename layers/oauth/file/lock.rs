@@ -104,7 +104,9 @@ fn break_stale(path: &Path, stale: Duration, now: SystemTime) -> io::Result<bool
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         found => found?,
     };
-    if now.duration_since(found).unwrap_or_default() <= stale {
+    // A time far ahead is that of a clock that was wrong; to wait until it is past could take years.
+    let age = now.duration_since(found).unwrap_or_else(|error| error.duration());
+    if age <= stale {
         return Ok(false);
     }
     set_aside(path, found)

@@ -34,6 +34,17 @@ async fn a_stale_lock_is_broken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_from_the_future_is_broken_like_a_stale_one() {
+    let login = Login::expiring_in(-1);
+    lock(&login, "someone whose clock was wrong", Duration::ZERO);
+    let file = fs::File::options().write(true).open(login.lock_path()).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    let source = login.source_with(login.options().lock(login.lock_path()), granted);
+    assert_eq!(token(&source).await.unwrap(), "a1");
+    assert!(!login.lock_path().exists());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_live_lock_is_respected_and_its_holders_token_is_used() {
     let login = Login::expiring_in(-1);
     lock(&login, "the vendor's client", Duration::ZERO);
