@@ -242,7 +242,14 @@ impl Shared {
             let asked = clock::now();
             match grant::exchange(&*self.client, grant, token).await {
                 Exchange::Granted(answer) => {
-                    let mut tree = document.tree.clone();
+                    // Not all who write the file heed the locks, and the exchange took a while.
+                    self.read().await;
+                    let mut tree = match &self.state.load().document {
+                        // Somebody logged in anew, which is not to be undone.
+                        Some(current) if current.refresh != document.refresh => continue,
+                        Some(current) => current.tree.clone(),
+                        None => document.tree.clone(),
+                    };
                     document::merge(&mut tree, &answer, &self.options, asked);
                     return self.adopt(tree).await;
                 }

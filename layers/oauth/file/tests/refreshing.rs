@@ -224,6 +224,34 @@ async fn who_loses_a_race_for_the_refresh_token_uses_what_the_winner_wrote() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_made_while_a_token_is_refreshed_is_not_overwritten() {
+    let login = Login::expiring_in(-1);
+    let path = login.path();
+    let source = login.source_with(login.options(), move |number| {
+        fs::write(&path, r#"{"access_token": "another login", "refresh_token": "s0"}"#).unwrap();
+        granted(number)
+    });
+    assert_eq!(token(&source).await.unwrap(), "another login");
+    assert_eq!(login.read(), json!({"access_token": "another login", "refresh_token": "s0"}));
+    assert_eq!(login.posts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_is_written_while_a_token_is_refreshed_stays() {
+    let login = Login::expiring_in(-1);
+    let path = login.path();
+    let source = login.source_with(login.options(), move |number| {
+        let other = json!({"access_token": "a0", "refresh_token": "r0", "expiry_date": 0, "theirs": "new"});
+        fs::write(&path, other.to_string()).unwrap();
+        granted(number)
+    });
+    assert_eq!(token(&source).await.unwrap(), "a1");
+    let file = login.read();
+    assert_eq!((&file["refresh_token"], &file["theirs"]), (&"r1".into(), &"new".into()));
+    assert_eq!(login.posts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newer_refresh_token_than_the_one_refused_is_tried() {
     let login = Login::expiring_in(-1);
     let path = login.path();
