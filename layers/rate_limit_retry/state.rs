@@ -40,6 +40,20 @@ struct Queue {
     chain: Option<(Instant, Instant)>,
 }
 
+impl Queue {
+    /// How long after `target` to wake, behind those who would wake then too; and the first of those.
+    fn turn(&mut self, target: Instant, step: Duration, longest: Duration) -> (Instant, Duration) {
+        let (first, time) = match self.chain {
+            // Two who read the clock to tell one deadline do not get quite the same.
+            Some((first, last)) if first <= target + step && target < last + step => (first, last + step),
+            _ => (target, target),
+        };
+        let turn = (time - target).min(longest);
+        self.chain = Some((first, target + turn));
+        (first, turn)
+    }
+}
+
 /// The deadline as it was at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot(u64);
@@ -111,13 +125,9 @@ impl Backoff {
             return None;
         }
         queue.waiting += 1;
-        let (first, time) = match queue.chain {
-            Some((first, last)) if first <= target && target < last + step => (first, last + step),
-            _ => (target, target),
-        };
-        let turn = (time - target).min(policy.longest_turn());
-        queue.chain = Some((first, target + turn));
-        Some(Waiter { backoff: self.clone(), turn })
+        let longest_turn = policy.longest_turn();
+        let (line, turn) = queue.turn(target, step, longest_turn);
+        Some(Waiter { backoff: self.clone(), step, longest_turn, line, turn })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -130,8 +140,23 @@ impl Backoff {
 #[derive(Debug)]
 pub(super) struct Waiter {
     backoff: Backoff,
+    step: Duration,
+    longest_turn: Duration,
+    /// The time of the first of those it lines up with.
+    line: Instant,
     /// How long after its target it wakes.
     pub(super) turn: Duration,
+}
+
+impl Waiter {
+    /// Lines up again if its line does not reach to this target.
+    fn wait_for(&mut self, target: Instant) {
+        let mut queue = self.backoff.queue();
+        if queue.chain.is_some_and(|(first, last)| first == self.line && target < last) {
+            return;
+        }
+        (self.line, self.turn) = queue.turn(target, self.step, self.longest_turn);
+    }
 }
 
 impl Drop for Waiter {
@@ -174,19 +199,23 @@ impl Future for BackoffOver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let backoff = &this.waiter.backoff;
         loop {
             if this.cleared.as_mut().poll(cx).is_ready() {
-                this.cleared.set(Arc::clone(&backoff.shared.cleared).notified_owned());
+                this.cleared.set(Arc::clone(&this.waiter.backoff.shared.cleared).notified_owned());
                 this.sleep.as_mut().reset(Instant::now() + this.waiter.turn);
                 continue;
             }
             ready!(this.sleep.as_mut().poll(cx));
             let waited = this.started.elapsed();
-            match backoff.remaining() {
+            match this.waiter.backoff.remaining() {
                 None => return Poll::Ready(Ok(waited)),
                 Some(rest) if waited.saturating_add(rest) > *this.limit => return Poll::Ready(Err(rest)),
-                Some(rest) => this.sleep.as_mut().reset(Instant::now() + rest + this.waiter.turn),
+                Some(rest) => {
+                    // With its old turn it would wake among those who came later, for this deadline.
+                    let end = Instant::now() + rest;
+                    this.waiter.wait_for(end);
+                    this.sleep.as_mut().reset(end + this.waiter.turn);
+                }
             }
         }
     }
@@ -249,6 +278,20 @@ mod tests {
             waiters.last().expect("just pushed").turn.as_millis()
         };
         assert_eq!([turn(5_000), turn(5_001), turn(2_000), turn(2_030)], [0, 9, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wake_just_before_the_first_waits_behind_the_last() {
+        let (backoff, end) = (Backoff::new(), Instant::now() + Duration::from_secs(5));
+        let step = Duration::from_millis(2);
+        let mut waiters = Vec::new();
+        // The deadline is the same, but the clock is read twice to tell when it is.
+        let mut wakes = |early| {
+            let target = end - Duration::from_micros(early);
+            waiters.push(backoff.enter(&Policy::default(), target, step).expect("there is room"));
+            (target + waiters.last().expect("just pushed").turn - end).as_micros()
+        };
+        assert_eq!([wakes(0), wakes(3), wakes(1), wakes(7)], [0, 2_000, 4_000, 6_000]);
     }
 
     #[tokio::test(start_paused = true)]

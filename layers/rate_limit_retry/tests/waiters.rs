@@ -140,3 +140,38 @@ async fn a_limit_that_goes_on_holds_the_rest_back() {
     assert!(answers.iter().all(|answer| answer.status() == 429));
     assert_eq!(upstream.sent_at(start), [3_000, 13_000], "nobody else was sent");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_limit_went_on_waits_behind_the_others() {
+    let backoff = Backoff::new();
+    backoff.record(seconds(3));
+    // The first to try meets another limit, to the others' cost.
+    let (start, upstream) = (Instant::now(), Upstream::new([limited("5")]));
+    let layer = with(Policy::default(), &backoff);
+    let early = send_all(&layer, &upstream, 50);
+    tokio::time::sleep(seconds(4)).await;
+    let late = send_all(&layer, &upstream, 50);
+    early.join_all().await;
+    late.join_all().await;
+    let times = upstream.sent_at(start);
+    assert_eq!(times.len(), 101);
+    assert!(times.is_sorted_by(|a, b| a < b), "no two at once: {times:?}");
+    assert!(times[1] >= 8_000 && times[100] < 8_500, "{times:?}");
+    // The one that is held has a time of its own.
+    let order: Vec<_> = numbers(&upstream)[1..].iter().filter(|number| **number != 0).copied().collect();
+    let expected: Vec<_> = (1..50).chain(1..50).collect();
+    assert_eq!(order, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_moved_a_little_leaves_the_order_as_it_was() {
+    let backoff = Backoff::new();
+    backoff.record(seconds(3));
+    let (start, upstream) = (Instant::now(), Upstream::default());
+    let tasks = send_all(&with(Policy::default(), &backoff), &upstream, 100);
+    tokio::time::sleep(seconds(1)).await;
+    backoff.record(Duration::from_millis(2_001));
+    tasks.join_all().await;
+    assert_eq!(numbers(&upstream), (0..100).collect::<Vec<_>>());
+    assert_eq!(upstream.sent_at(start)[0], 3_001);
+}
