@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::Uri;
 use pointsman_layers::rate_limit_retry::{Exhausted, Policy, When};
 
 use super::{
@@ -97,9 +98,18 @@ impl Hold {
                 None => policy,
             },
             label: keys.map_or_else(|| backend.name.clone(), |keys| keys.label.to_owned()),
-            exhausted: preset.map_or(Exhausted::GENERIC, |preset| preset.exhausted),
+            exhausted: exhausted(backend),
         })
     }
+}
+
+/// The words of the backend's provider. DashScope uses OpenAI's for something else, whoever it is taken for.
+fn exhausted(backend: &Backend) -> Exhausted {
+    let host = backend.base_url.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
+    if host == "portal.qwen.ai" || host.starts_with("dashscope") && host.ends_with(".aliyuncs.com") {
+        return Exhausted::DASHSCOPE;
+    }
+    backend.preset.map_or(Exhausted::GENERIC, |preset| preset.exhausted)
 }
 
 const MAX_WAIT: Duration = Duration::from_secs(10);

@@ -274,6 +274,21 @@ fn each_provider_has_its_own_words_for_a_limit_that_does_not_heal() {
 }
 
 #[test]
+fn the_words_are_those_of_the_host_where_no_provider_is_named() {
+    for (host, heals) in [
+        ("dashscope.aliyuncs.com", true),
+        ("DashScope-intl.aliyuncs.com", true),
+        ("portal.qwen.ai", true),
+        ("dashscope.aliyuncs.com.example", false),
+        ("llm.example.com", false),
+    ] {
+        let line = format!("x: {{ type: openai, base_url: 'https://{host}/v1', rate_limit_retry: true }}");
+        let hold = backend_with(&line, &[]).hold.unwrap();
+        assert_eq!(!hold.exhausted.is_said_by("insufficient_quota"), heals, "{host}");
+    }
+}
+
+#[test]
 fn the_extra_of_other_backends_stays_as_it_is() {
     let extra = backend_with("ollama: { extra: { anything: [1], max_wait: .5 } }", &[]).extra;
     assert_eq!(extra["anything"], serde_json::json!([1]));
