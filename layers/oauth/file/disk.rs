@@ -110,16 +110,16 @@ fn remove_left_behind(folder: &Path) {
 
 /// Where the file is, or will be: a link is followed, even one that leads to nothing yet.
 pub(super) fn target(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
+    // So that there is a folder in it, which a bare name has not.
+    let mut path = std::path::absolute(path)?;
     // As many as the kernel follows.
     for _ in 0..40 {
         match path.canonicalize() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         match fs::read_link(&path) {
-            Ok(link) => path = folder.join(link),
+            Ok(link) => path = path.with_file_name(link),
             Err(_) => return Ok(path),
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    match target.parent() {
         Some(folder) => builder.recursive(true).create(folder),
         None => Ok(()),
     }

@@ -186,3 +186,9 @@ fn an_answer_without_a_token_is_none() {
         assert!(Tokens::from_answer(answer.as_object().unwrap().clone()).is_none());
     }
 }
+
+#[test]
+fn a_path_without_a_folder_is_in_the_working_directory() {
+    let target = disk::target(std::path::Path::new("no-such-login.json")).unwrap();
+    assert!(target.parent().unwrap().is_dir(), "{}", target.display());
+}
