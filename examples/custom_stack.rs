@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, env, error::Error, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{Request, header};
 use pointsman::{
     provider::{ClassifyProviderError, Client, Provider},
     server::{Limits, Server},
@@ -39,7 +39,7 @@ fn stack(
 ) -> Result<Stack, Box<dyn Error>> {
     let provider = Provider::builder(&base_url.parse()?).ok_or("a base URL needs a scheme and a host")?;
     // Whatever `Authorization` a client sends ends here; the one from the layer above goes on.
-    let provider = provider.credential_from_above().build(Client::new(Duration::from_secs(10)));
+    let provider = provider.credential_from_above([header::AUTHORIZATION]).build(Client::new(Duration::from_secs(10)));
     Ok(ServiceBuilder::new()
         // Counts what comes back from below, to the end of the body.
         .layer(ErrorCountLayer::new(errors.window(name)))

@@ -1,6 +1,6 @@
 //! Credential files from the configuration, and the HTTP client that renews or exchanges what is in them.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use pointsman_layers::oauth::{
     Credential, CredentialFile, CredentialFileOptions, ExchangeOptions, OAuthLayer, RefreshGrant, SourceFuture,
     TokenExchange, TokenSource,
@@ -127,4 +127,9 @@ pub(super) fn layer(oauth: Option<&OAuth>, source: Option<Source>) -> OAuthLayer
     let layer = OAuthLayer::optional(source);
     let headers = oauth.map(|oauth| &oauth.headers).into_iter().flatten();
     headers.fold(layer, |layer, (name, value)| layer.header(name.clone(), value.clone()))
+}
+
+/// The headers that this layer puts in.
+pub(super) fn headers(oauth: &OAuth) -> impl Iterator<Item = HeaderName> {
+    [header::AUTHORIZATION].into_iter().chain(oauth.headers.keys().cloned())
 }

@@ -146,8 +146,8 @@ fn provider(backend: &Backend, clients: &mut Clients) -> Result<Provider, String
     if let Some(dialect) = &backend.dialect {
         builder = builder.dialect(dialect, backend.api_key.as_ref().and_then(|key| credential(&dialect.auth, key)));
     }
-    if backend.oauth.is_some() {
-        builder = builder.credential_from_above();
+    if let Some(oauth) = &backend.oauth {
+        builder = builder.credential_from_above(credentials::headers(oauth));
     }
     for (name, value) in &backend.headers {
         builder = builder.header(name.clone(), value.clone());

@@ -42,35 +42,35 @@ const PRIVATE: [HeaderName; 10] = [
 ];
 
 /// Whose credential a request carries when it reaches the provider service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The client's own, which stays here.
     Clients,
     /// The client's own, which the backend is to have.
     Forwarded,
-    /// The backend's, put in by a layer above; anything else is the client's.
-    FromAbove,
+    /// The backend's, put into these headers by a layer above; anything else is the client's.
+    FromAbove(Vec<HeaderName>),
 }
 
 /// Removes from a client's request what must not reach a provider.
-pub(super) fn clean_request(headers: &mut HeaderMap, credential: Credential) {
-    remove_hop_by_hop(headers);
-    for name in PRIVATE {
+pub(super) fn clean_request(headers: &mut HeaderMap, credential: &Credential) {
+    let is_from_above = |name: &HeaderName| matches!(credential, Credential::FromAbove(names) if names.contains(name));
+    // A client that names them in `Connection` does not own them.
+    remove_hop_by_hop(headers, is_from_above);
+    for name in PRIVATE.iter().filter(|name| !is_from_above(name)) {
         headers.remove(name);
     }
-    let kept = |name: &HeaderName| match credential {
-        Credential::Clients => false,
-        Credential::Forwarded => true,
-        Credential::FromAbove => name == header::AUTHORIZATION,
-    };
-    for name in CREDENTIALS.iter().filter(|name| !kept(name)) {
+    if *credential == Credential::Forwarded {
+        return;
+    }
+    for name in CREDENTIALS.iter().filter(|name| !is_from_above(name)) {
         headers.remove(name);
     }
 }
 
 /// Removes from a provider's answer what must not reach a client; `secret` finds the provider's own key.
 pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>>) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, |_| false);
     headers.remove(header::SET_COOKIE);
     for name in CREDENTIALS {
         headers.remove(name);
@@ -84,7 +84,7 @@ pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
     // Those that `Connection` names go first, while it is still there.
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -92,6 +92,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !is_kept(name))
         .collect();
     for name in named {
         headers.remove(name);
@@ -124,7 +125,7 @@ mod tests {
             ("traceparent", "00-1-2-01"),
             ("accept-encoding", "gzip"),
         ]);
-        clean_request(&mut headers, Credential::Clients);
+        clean_request(&mut headers, &Credential::Clients);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept-encoding", "openai-beta", "traceparent", "x-stainless-lang"]);
@@ -133,14 +134,19 @@ mod tests {
     #[test]
     fn a_client_s_key_travels_only_where_the_backend_says_so() {
         let mut headers = map(&[("authorization", "Bearer client"), ("x-api-key", "client")]);
-        clean_request(&mut headers, Credential::Forwarded);
+        clean_request(&mut headers, &Credential::Forwarded);
         assert_eq!(headers.len(), 2);
     }
 
     #[test]
     fn a_credential_from_above_stays_and_the_client_s_goes() {
-        let mut headers = map(&[("authorization", "Bearer backend"), ("x-api-key", "client"), ("cookie", "a=b")]);
-        clean_request(&mut headers, Credential::FromAbove);
+        let mut headers = map(&[
+            ("authorization", "Bearer backend"),
+            ("x-api-key", "client"),
+            ("cookie", "a=b"),
+            ("connection", "authorization"),
+        ]);
+        clean_request(&mut headers, &Credential::FromAbove(vec![header::AUTHORIZATION]));
         assert_eq!(headers.len(), 1);
         assert_eq!(headers["authorization"], "Bearer backend");
     }

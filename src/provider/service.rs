@@ -121,11 +121,11 @@ impl ProviderBuilder {
         self
     }
 
-    /// Sends the `Authorization` of the request as it is: a layer above, such as
+    /// Sends these headers of the request as they are: a layer above, such as
     /// [`OAuthLayer`](pointsman_layers::oauth::OAuthLayer), has replaced the client's.
     #[must_use]
-    pub fn credential_from_above(mut self) -> Self {
-        self.0.client_credential = Credential::FromAbove;
+    pub fn credential_from_above(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.0.client_credential = Credential::FromAbove(headers.into_iter().collect());
         self
     }
 
@@ -163,7 +163,7 @@ impl Service<Request<ReplayBody>> for Provider {
         *request.uri_mut() = url;
         // The version is the client's; the connection to the provider has its own.
         *request.version_mut() = http::Version::HTTP_11;
-        headers::clean_request(request.headers_mut(), shared.client_credential);
+        headers::clean_request(request.headers_mut(), &shared.client_credential);
         shared.put_headers(request.headers_mut(), spoken);
         ProviderFuture {
             state: State::Sent {

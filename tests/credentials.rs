@@ -1,0 +1,52 @@
+//! How the token of a login reaches a provider, and what is said when there is none, over sockets.
+
+mod support;
+
+use std::{fs, path::PathBuf};
+
+use serde_json::json;
+use support::{Deployed, Received, Reply, Upstream, post_json};
+use tempfile::TempDir;
+
+const TOKEN: &str = "canary-access";
+
+/// A folder with a credential file whose token expires at this time, in milliseconds since 1970.
+fn login(expiry: u64) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("login.json");
+    let file = json!({ "access_token": TOKEN, "refresh_token": "canary-refresh", "expiry": expiry });
+    fs::write(&path, file.to_string()).expect("a file");
+    (folder, path)
+}
+
+/// What a provider gets of a request with these headers, if the backend has a login with this.
+async fn sent(oauth: &str, headers: &[(&str, &str)]) -> Received {
+    let (_folder, path) = login(u64::MAX);
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let gateway = Deployed::start(&format!(
+        "default_backend: x\nbackends:\n  x:\n    base_url: \"{}\"\n    oauth: {{ path: \"{}\", {oauth} }}\n",
+        upstream.url("/v1"),
+        path.display()
+    ));
+    let answer = post_json(gateway.addr(), "/v1/chat/completions", &json!({ "model": "m" }), headers).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    upstream.request()
+}
+
+#[tokio::test]
+async fn a_token_travels_in_each_header_of_the_login() {
+    let client =
+        [("authorization", "Bearer client"), ("cookie", "client"), ("x-api-key", "client"), ("api-key", "client")];
+    let headers = r#"headers: { x-api-key: "{token}", cookie: "session={token}" }"#;
+    let sent = sent(headers, &client).await;
+    let (bearer, session) = (format!("Bearer {TOKEN}"), format!("session={TOKEN}"));
+    assert_eq!((sent.header("authorization"), sent.header("cookie")), (Some(&*bearer), Some(&*session)));
+    assert_eq!((sent.header("x-api-key"), sent.header("api-key")), (Some(TOKEN), None));
+}
+
+#[tokio::test]
+async fn a_client_cannot_take_the_token_out() {
+    let sent = sent("headers: { x-login: cli }", &[("connection", "authorization, x-login")]).await;
+    assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+    assert_eq!(sent.header("x-login"), Some("cli"));
+}
