@@ -2,13 +2,12 @@
 
 use std::{error::Error, fmt};
 
-use hyper_util::client::legacy;
 use pointsman_layers::oauth::{CredentialFile, DeviceLogin, DeviceLoginError, Mode, PendingLogin};
 use tower::ServiceExt as _;
 
 use crate::{
     config::{Backend, Config, OAuth},
-    gateway::credentials::credential_file,
+    gateway::credentials::{credential_file, innermost},
     near::near,
     provider::Client,
 };
@@ -103,15 +102,6 @@ impl<'c> Login<'c> {
             .map_err(|error| unusable(format!("the system has no randomness to give: {error}")))?;
         login.start(self.client.clone().map_err(innermost), random).await.map_err(LoginError::Server)
     }
-}
-
-/// The innermost cause says it best: `connection refused`, not `client error (Connect)`.
-fn innermost(error: legacy::Error) -> String {
-    let mut cause: &dyn Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// Why there is no login.

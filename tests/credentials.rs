@@ -50,3 +50,21 @@ async fn a_client_cannot_take_the_token_out() {
     assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
     assert_eq!(sent.header("x-login"), Some("cli"));
 }
+
+#[tokio::test]
+async fn a_login_server_that_cannot_be_reached_is_told_of_with_the_cause() {
+    let (_folder, path) = login(0);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gateway = Deployed::start(&format!(
+        "default_backend: x\nbackends:\n  x:\n    base_url: \"http://{nobody}/v1\"\n    rate_limit_retry: true\n    oauth: \
+         {{ path: \"{}\", expiry: {{ field: /expiry, unit: ms }}, refresh: {{ url: \"http://{nobody}/token\", client_id: me }} }}\n",
+        path.display()
+    ));
+    // The second one is not told of a rate limit.
+    for _ in 0..2 {
+        let answer = gateway.chat("m").await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("oauth_refresh_failed")));
+        assert!(answer.text().contains("Connection refused"), "{}", answer.text());
+        assert!(!answer.text().contains("canary"), "{}", answer.text());
+    }
+}

@@ -1,10 +1,14 @@
 //! Credential files from the configuration, and the HTTP client that renews or exchanges what is in them.
 
+use std::error::Error;
+
 use http::{HeaderName, HeaderValue, header};
+use hyper_util::client::legacy;
 use pointsman_layers::oauth::{
     Credential, CredentialFile, CredentialFileOptions, ExchangeOptions, OAuthLayer, RefreshGrant, SourceFuture,
     TokenExchange, TokenSource,
 };
+use tower::ServiceExt as _;
 
 use crate::{
     config::{Exchange, Grant, OAuth},
@@ -90,7 +94,7 @@ pub(crate) fn credential_file(oauth: &OAuth, client: Client) -> Result<Credentia
     if let Some(grant) = &oauth.grant {
         options = options.grant(refresh_grant(grant)?);
     }
-    Ok(CredentialFile::new(options, client))
+    Ok(CredentialFile::new(options, client.map_err(innermost)))
 }
 
 fn refresh_grant(grant: &Grant) -> Result<RefreshGrant, String> {
@@ -132,4 +136,13 @@ pub(super) fn layer(oauth: Option<&OAuth>, source: Option<Source>) -> OAuthLayer
 /// The headers that this layer puts in.
 pub(super) fn headers(oauth: &OAuth) -> impl Iterator<Item = HeaderName> {
     [header::AUTHORIZATION].into_iter().chain(oauth.headers.keys().cloned())
+}
+
+/// The innermost cause says it best: `connection refused`, not `client error (Connect)`.
+pub(crate) fn innermost(error: legacy::Error) -> String {
+    let mut cause: &dyn Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
