@@ -5,7 +5,7 @@ mod support;
 use std::{fs, path::PathBuf};
 
 use serde_json::json;
-use support::{Deployed, Received, Reply, Upstream, post_json};
+use support::{Binary, Deployed, Received, Reply, Upstream, post_json};
 use tempfile::TempDir;
 
 const TOKEN: &str = "canary-access";
@@ -67,4 +67,16 @@ async fn a_login_server_that_cannot_be_reached_is_told_of_with_the_cause() {
         assert!(answer.text().contains("Connection refused"), "{}", answer.text());
         assert!(!answer.text().contains("canary"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn an_empty_choice_of_a_model_is_none() {
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let config = format!("default_backend: x\nbackends: {{ x: {{ base_url: \"{}\" }} }}\n", upstream.url("/v1"));
+    let empty = ["POINTSMAN_FORCE_MODEL", "POINTSMAN_DEFAULT_BACKEND", "POINTSMAN_SERVER_HOST"];
+    let binary = Binary::new(["--port", "0", "-c", "c.yaml"]).file("c.yaml", config);
+    let running = empty.iter().fold(binary, |binary, name| binary.env(name, "")).start();
+    let answer = post_json(running.listening().await, "/v1/chat/completions", &json!({ "model": "m" }), &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.request().json()["model"], "m");
 }

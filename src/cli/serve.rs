@@ -51,7 +51,11 @@ pub(super) fn run(args: Args) -> Outcome {
 
 /// The configuration that is to be served: the file, and what the environment and the command line say, which goes before
 /// it. A default backend does without a file.
-fn configuration(args: Args) -> Result<Config, String> {
+fn configuration(mut args: Args) -> Result<Config, String> {
+    // A variable that is set to nothing says nothing.
+    for choice in [&mut args.host, &mut args.default_backend, &mut args.force_model] {
+        choice.take_if(|text| text.is_empty());
+    }
     let mut loaded = match args.config.find() {
         Ok(path) => {
             let loaded = load(&path)?;
