@@ -98,6 +98,7 @@ mod multipart;
 mod object;
 mod routes;
 mod run;
+mod scan;
 mod service;
 mod target;
 #[cfg(test)]

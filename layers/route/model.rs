@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use http::{HeaderMap, StatusCode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::{multipart, object::read_object};
+use super::{multipart, object::read_object, scan::find_model};
 use crate::body::ErrorAnswer;
 
 /// The `model` of a request body, JSON or a form: its text, and where its value stands.
@@ -44,6 +44,17 @@ impl<'a> ModelField<'a> {
     /// The whole body is read: one that is not a JSON object, or whose `model` is missing, doubled, or not a string is
     /// refused. Two `model` keys would let this reader and the provider's see different ones.
     pub fn find(body: &'a [u8]) -> Result<Self, ModelError> {
+        // As a rule there is nothing special about a body, and this is all.
+        if let Some(span) = find_model(body)
+            && let Ok(name) = serde_json::from_slice::<Text<'a>>(&body[span.clone()])
+        {
+            return Ok(Self { name: name.0, span });
+        }
+        Self::find_slowly(body)
+    }
+
+    /// The same, whatever stands in the body, and with the reason if there is no model to be had.
+    fn find_slowly(body: &'a [u8]) -> Result<Self, ModelError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(ModelError::Empty);
         }
@@ -199,6 +210,58 @@ mod tests {
     fn depth_does_not_overflow_the_stack() {
         let deep = format!(r#"{{"x": {}{}, "model": "a"}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert_eq!(ModelField::find(deep.as_bytes()).expect("a model").name, "a");
+    }
+
+    /// Text that is JSON more often than not, and its like.
+    fn nearly_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            4 => prop::sample::select(vec![
+                "1", "-0", "01", "1.5e+3", "1.", ".5", "2e", "-", "1E400", "true", "nul", "null", "false", "NaN",
+                r#""""#, r#""model""#, r#""a\"b\\""#, r#""\u00e9""#, r#""\u00g9""#, r#""\x""#, "\"\t\"", "\"\u{7f}é\"", "\"",
+            ]).prop_map(str::to_owned),
+            1 => "[ -~]{0,6}",
+        ];
+        let key = prop::sample::select(vec![
+            r#""model""#,
+            r#""model""#,
+            r#""m\u006fdel""#,
+            r#""a""#,
+            r#""\"""#,
+            "b",
+            r#""""#,
+        ]);
+        let space = prop::sample::select(vec!["", "", "", " ", "\n\t\r ", "\u{b}"]);
+        leaf.prop_recursive(4, 24, 4, move |value| {
+            let field = (key.clone(), space.clone(), value.clone())
+                .prop_map(|(key, space, value)| format!("{key}{space}:{space}{value}"));
+            prop_oneof![
+                (prop::collection::vec(field, 0..4), space.clone())
+                    .prop_map(|(fields, space)| format!("{space}{{{}{space}}}", fields.join(","))),
+                (prop::collection::vec(value, 0..4), space.clone())
+                    .prop_map(|(items, space)| format!("[{}{space}]", items.join(","))),
+            ]
+        })
+    }
+
+    #[test]
+    fn a_plain_body_is_read_quickly() {
+        for body in [
+            r#"{"model": "a"}"#,
+            r#" { "messages" : [ { "role": "user", "content": "a \"quoted\"\n\u00e9 word" }, [], {}, -1.5e-7 ] , "model":"a","x":null } "#,
+        ] {
+            assert!(find_model(body.as_bytes()).is_some_and(|span| &body[span] == r#""a""#), "{body}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_quick_look_finds_what_the_slow_one_does(body in nearly_json()) {
+            if find_model(body.as_bytes()).is_some() {
+                prop_assert_eq!(ModelField::find(body.as_bytes()), ModelField::find_slowly(body.as_bytes()));
+            }
+        }
     }
 
     proptest! {

@@ -1,0 +1,193 @@
+//! A quick look through a JSON body, for the place of its `model`.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+mod block;
+
+use block::Block;
+
+/// The value of the one `model` of a JSON object that is plain to read; `None` if it is not, for whatever reason.
+///
+/// The whole body is checked, as a slower reader would. What is wrong with one, and what hides behind escapes in its
+/// keys, is left to that reader to say.
+pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
+    let mut scan = Scan { body, at: 0, block: Block::first(body) };
+    let mut model = None;
+    scan.skip_space();
+    scan.expect(b'{')?;
+    loop {
+        let key = scan.key()?;
+        scan.skip_space();
+        let start = scan.at;
+        scan.value()?;
+        if key == b"model" && model.replace(start..scan.at).is_some() {
+            return None;
+        }
+        scan.skip_space();
+        match scan.next()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    scan.skip_space();
+    (scan.at == body.len()).then_some(model)?
+}
+
+struct Scan<'a> {
+    body: &'a [u8],
+    at: usize,
+    block: Block,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, wanted: u8) -> Option<()> {
+        (self.next()? == wanted).then_some(())
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// A key without escapes, and the colon.
+    fn key(&mut self) -> Option<&'a [u8]> {
+        self.skip_space();
+        self.expect(b'"')?;
+        let start = self.at;
+        self.string()?;
+        let key = &self.body[start..self.at - 1];
+        self.skip_space();
+        self.expect(b':')?;
+        (!key.contains(&b'\\')).then_some(key)
+    }
+
+    /// A value of any kind. Does not recurse, however deep it is.
+    fn value(&mut self) -> Option<()> {
+        /// The brackets that are to be closed.
+        type Open = SmallVec<[u8; 32]>;
+
+        let mut open = Open::new();
+        loop {
+            self.skip_space();
+            match self.next()? {
+                b'"' => self.string()?,
+                b'-' => self.number(None)?,
+                digit @ b'0'..=b'9' => self.number(Some(digit))?,
+                b't' => self.word(b"rue")?,
+                b'f' => self.word(b"alse")?,
+                b'n' => self.word(b"ull")?,
+                bracket @ (b'{' | b'[') => {
+                    // In ASCII, the closing one is two behind.
+                    let closing = bracket + 2;
+                    self.skip_space();
+                    if self.peek()? == closing {
+                        self.at += 1;
+                    } else {
+                        if bracket == b'{' {
+                            self.key()?;
+                        }
+                        open.push(closing);
+                        continue;
+                    }
+                }
+                _ => return None,
+            }
+            loop {
+                let Some(closing) = open.last() else { return Some(()) };
+                let is_object = *closing == b'}';
+                self.skip_space();
+                match self.next()? {
+                    b',' => {
+                        if is_object {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    byte if byte == *closing => {
+                        open.pop();
+                    }
+                    _ => return None,
+                }
+            }
+        }
+    }
+
+    /// The rest of a string behind its first quote.
+    fn string(&mut self) -> Option<()> {
+        loop {
+            let end = self.block.next_special(self.body, self.at);
+            let escape = match self.body.get(end..)? {
+                [b'"', ..] => {
+                    self.at = end + 1;
+                    return Some(());
+                }
+                [b'\\', escape, ..] => *escape,
+                // A control character stands for itself in no string.
+                _ => return None,
+            };
+            self.at = end + 2;
+            match escape {
+                b'n' | b'"' | b'\\' | b'/' | b'b' | b'f' | b'r' | b't' => {}
+                b'u' => {
+                    let digits = self.body.get(self.at..self.at + 4)?;
+                    self.at += 4;
+                    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// The rest of a number behind its sign or its first digit.
+    fn number(&mut self, first: Option<u8>) -> Option<()> {
+        let first = first.or_else(|| self.next())?;
+        match first {
+            b'0' => {}
+            b'1'..=b'9' => self.skip_digits(),
+            _ => return None,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        self.skip_digits();
+        (self.at > start).then_some(())
+    }
+
+    fn skip_digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, rest: &[u8]) -> Option<()> {
+        self.body[self.at..].starts_with(rest).then(|| self.at += rest.len())
+    }
+}
