@@ -54,6 +54,11 @@ impl ReplayBody {
         }
     }
 
+    /// The pieces that it is made of, in order, none of them empty.
+    pub fn into_segments(self) -> impl Iterator<Item = Bytes> {
+        self.segments.into_iter()
+    }
+
     /// A body in which `range` is replaced by `replacement`; an empty range inserts. Nothing is copied.
     ///
     /// # Panics

@@ -10,12 +10,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::ProviderError;
+use super::{ProviderError, http1::Http1Body};
 
 /// A provider's response body: its frames as they come, and an error when nothing comes for too long.
 #[derive(Debug)]
 pub struct ProviderBody {
-    inner: Incoming,
+    inner: Inner,
     idle_timeout: Duration,
     /// Made when the body is first waited for, and moved on only when it fires: a frame costs a look at the clock.
     /// Boxed, so that the body can be moved.
@@ -25,9 +25,28 @@ pub struct ProviderBody {
     waiting_since: Option<Instant>,
 }
 
+#[derive(Debug)]
+pub(super) enum Inner {
+    Hyper(Incoming),
+    Http1(Http1Body),
+}
+
 impl ProviderBody {
-    pub(super) fn new(inner: Incoming, idle_timeout: Duration) -> Self {
+    pub(super) fn new(inner: Inner, idle_timeout: Duration) -> Self {
         Self { inner, idle_timeout, timer: None, waiting_since: None }
+    }
+}
+
+impl Inner {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
+        match self {
+            Self::Hyper(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(ProviderError::broken)))
+            }
+            Self::Http1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(ProviderError::http1)))
+            }
+        }
     }
 }
 
@@ -36,9 +55,9 @@ impl Body for ProviderBody {
     type Error = ProviderError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+        if let Poll::Ready(frame) = self.inner.poll_frame(cx) {
             self.waiting_since = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(ProviderError::broken)));
+            return Poll::Ready(frame);
         }
         let idle_timeout = self.idle_timeout;
         let due = *self.waiting_since.get_or_insert_with(Instant::now) + idle_timeout;
@@ -53,10 +72,16 @@ impl Body for ProviderBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Http1(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Inner::Hyper(body) => body.size_hint(),
+            Inner::Http1(body) => body.size_hint(),
+        }
     }
 }

@@ -24,6 +24,7 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) inner: legacy::Client<Connector, ReplayBody>,
+    pub(super) connector: Connector,
 }
 
 impl Client {
@@ -39,8 +40,8 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(90))
-            .build(connector);
-        Self { inner }
+            .build(connector.clone());
+        Self { inner, connector }
     }
 }
 
@@ -86,10 +87,13 @@ pub(super) struct Connector {
 
 type Inner = HttpsConnector<HttpConnector>;
 
+/// A connection in the making.
+pub(super) type Dialing = Connecting<<Inner as Service<Uri>>::Future>;
+
 impl Service<Uri> for Connector {
     type Response = <Inner as Service<Uri>>::Response;
     type Error = <Inner as Service<Uri>>::Error;
-    type Future = Connecting<<Inner as Service<Uri>>::Future>;
+    type Future = Dialing;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)

@@ -2,6 +2,8 @@ use std::{error::Error, fmt, time::Duration};
 
 use pointsman_layers::ext::{ClassifyFailure, Failure, FailureKind};
 
+use super::http1;
+
 /// Why a provider gave no answer, or broke one off.
 ///
 /// Its text names what went wrong and no part of the request, so it can be shown to a client.
@@ -46,6 +48,13 @@ impl ProviderError {
     /// The answer is given up because the gateway stops.
     pub(crate) fn stopping() -> Self {
         Self { kind: Kind::Stopping, source: None }
+    }
+
+    pub(super) fn http1(error: http1::Error) -> Self {
+        match error {
+            http1::Error::Connect(source) => Self { kind: Kind::Connect, source: Some(source) },
+            http1::Error::Broken(source) => Self { kind: Kind::Broken, source: Some(source.into()) },
+        }
     }
 
     pub(super) fn request(source: hyper_util::client::legacy::Error) -> Self {

@@ -4,6 +4,7 @@ mod body;
 mod client;
 mod error;
 mod headers;
+mod http1;
 pub mod presets;
 mod service;
 mod url;

@@ -17,7 +17,9 @@ use tower_service::Service;
 
 use super::{
     Client, ProviderBody, ProviderError,
+    body::Inner,
     headers::{self, Credential},
+    http1::{Exchange, Http1},
     presets::Dialect,
     url::BaseUrl,
 };
@@ -52,6 +54,8 @@ impl Default for Timeouts {
 #[derive(Clone)]
 pub struct Provider {
     client: Client,
+    /// Goes before the client where it can be used.
+    http1: Option<Http1>,
     shared: Arc<Shared>,
 }
 
@@ -138,7 +142,8 @@ impl ProviderBuilder {
 
     /// The provider, on this client.
     pub fn build(self, client: Client) -> Provider {
-        Provider { client, shared: Arc::new(self.0) }
+        let http1 = self.0.base.root().and_then(|root| Http1::new(client.connector.clone(), &root));
+        Provider { client, http1, shared: Arc::new(self.0) }
     }
 }
 
@@ -165,13 +170,12 @@ impl Service<Request<ReplayBody>> for Provider {
         *request.version_mut() = http::Version::HTTP_11;
         headers::clean_request(request.headers_mut(), &shared.client_credential);
         shared.put_headers(request.headers_mut(), spoken);
-        ProviderFuture {
-            state: State::Sent {
-                response: self.client.inner.request(request),
-                timer: tokio::time::sleep(shared.timeouts.headers),
-            },
-            shared: Arc::clone(shared),
-        }
+        let response = match self.http1.as_ref().filter(|http1| http1.reaches(request.uri())) {
+            Some(http1) => Sent::Http1(http1.request(request)),
+            None => Sent::Hyper(self.client.inner.request(request)),
+        };
+        let timer = tokio::time::sleep(shared.timeouts.headers);
+        ProviderFuture { state: State::Sent { response, timer }, shared: Arc::clone(shared) }
     }
 }
 
@@ -212,12 +216,31 @@ pub struct ProviderFuture {
 #[pin_project(project = StateProj)]
 enum State {
     Sent {
-        #[pin]
-        response: legacy::ResponseFuture,
+        response: Sent,
         #[pin]
         timer: Sleep,
     },
     Failed(Option<ProviderError>),
+}
+
+enum Sent {
+    Hyper(legacy::ResponseFuture),
+    Http1(Exchange),
+}
+
+impl Sent {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Inner>, ProviderError>> {
+        match self {
+            Self::Hyper(response) => {
+                let response = Pin::new(response).poll(cx).map_ok(|response| response.map(Inner::Hyper));
+                response.map_err(ProviderError::request)
+            }
+            Self::Http1(exchange) => {
+                let response = Pin::new(exchange).poll(cx).map_ok(|response| response.map(Inner::Http1));
+                response.map_err(ProviderError::http1)
+            }
+        }
+    }
 }
 
 impl ProviderFuture {
@@ -242,7 +265,7 @@ impl Future for ProviderFuture {
                     let idle = this.shared.timeouts.idle;
                     Poll::Ready(Ok(response.map(|body| ProviderBody::new(body, idle))))
                 }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(ProviderError::request(error))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => {
                     timer.poll(cx).map(|()| Err(ProviderError::header_timeout(this.shared.timeouts.headers)))
                 }

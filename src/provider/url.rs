@@ -24,6 +24,12 @@ impl BaseUrl {
         })
     }
 
+    /// The scheme and the host alone.
+    pub(super) fn root(&self) -> Option<Uri> {
+        let root = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
+        root.build().ok()
+    }
+
     /// The URL for a client's path below the API's root: `/v1/chat/completions` on `https://host/openai/v1` is
     /// `https://host/openai/v1/chat/completions`.
     pub(super) fn join(&self, client: &Uri) -> Result<Uri, http::Error> {

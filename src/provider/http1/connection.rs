@@ -1,0 +1,93 @@
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::request::Parts;
+use pointsman_layers::body::ReplayBody;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite as _},
+    net::TcpStream,
+};
+
+use super::head;
+
+/// How much is read at a time, at first and at the most.
+const READ: usize = 8 * 1024;
+const LARGEST_READ: usize = 128 * 1024;
+
+/// How many pieces of a request are written at a time. The head and a body with one value replaced are four.
+const PIECES: usize = 8;
+
+/// A connection to a provider, with what is still to be written to it, and what was read and not handed on.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// Has no memory while it is empty: a stream is silent most of the time.
+    pub(super) read: BytesMut,
+    /// How much to read the next time.
+    reach: usize,
+    head: BytesMut,
+    unsent: VecDeque<Bytes>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, read: BytesMut::new(), reach: READ, head: BytesMut::new(), unsent: VecDeque::new() }
+    }
+
+    /// Makes a request the next thing to be written.
+    pub(super) fn send(&mut self, parts: &Parts, body: ReplayBody) {
+        head::write(parts, body.len(), &mut self.head);
+        self.unsent.push_back(self.head.split().freeze());
+        self.unsent.extend(body.into_segments());
+    }
+
+    /// Writes what is left of the request.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let count = pieces.iter_mut().zip(&self.unsent).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
+            let mut written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &pieces[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            while let Some(piece) = self.unsent.front_mut().filter(|_| written > 0) {
+                let part = written.min(piece.len());
+                written -= part;
+                piece.advance(part);
+                if piece.is_empty() {
+                    self.unsent.pop_front();
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads more behind what is there; 0 at the end of the connection.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        // Before there is memory for it.
+        ready!(self.stream.poll_read_ready(cx))?;
+        self.read.reserve(self.reach);
+        let room = self.read.capacity() - self.read.len();
+        let read = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
+        self.reach = if read < room { READ } else { LARGEST_READ.min(2 * self.reach) };
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether nothing is left of the last exchange.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unsent.is_empty() && self.read.is_empty()
+    }
+
+    /// Whether an idle connection takes another request: the other end has neither closed it nor said anything unasked.
+    pub(super) fn is_open(&self) -> bool {
+        self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}

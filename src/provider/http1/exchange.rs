@@ -1,0 +1,91 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Method, Response, request::Parts};
+use hyper_rustls::MaybeHttpsStream;
+use pointsman_layers::body::ReplayBody;
+
+use super::{Connection, Error, Http1Body, Pool, cut_off, head::Head};
+use crate::provider::client::Dialing;
+
+/// A request under way to the head of its answer. Dropped before, it closes its connection.
+pub(in crate::provider) struct Exchange {
+    state: State,
+    method: Method,
+    pool: Arc<Pool>,
+}
+
+enum State {
+    /// There is no connection yet. Boxed, as it is large and rare.
+    Connecting(Box<(Dialing, Parts, ReplayBody)>),
+    Sent(Box<Connection>),
+    Over,
+}
+
+impl Exchange {
+    pub(super) fn on(mut connection: Box<Connection>, pool: &Arc<Pool>, parts: &Parts, body: ReplayBody) -> Self {
+        connection.send(parts, body);
+        Self { state: State::Sent(connection), method: parts.method.clone(), pool: Arc::clone(pool) }
+    }
+
+    pub(super) fn connect(dialing: Dialing, pool: &Arc<Pool>, parts: Parts, body: ReplayBody) -> Self {
+        let method = parts.method.clone();
+        Self { state: State::Connecting(Box::new((dialing, parts, body))), method, pool: Arc::clone(pool) }
+    }
+}
+
+impl Future for Exchange {
+    type Output = Result<Response<Http1Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Connecting(waiting) => {
+                    let (dialing, parts, body) = &mut **waiting;
+                    let stream = match ready!(Pin::new(dialing).poll(cx)).map_err(Error::Connect)? {
+                        MaybeHttpsStream::Http(stream) => stream.into_inner(),
+                        MaybeHttpsStream::Https(_) => return Poll::Ready(Err(Error::Connect("TLS on http".into()))),
+                    };
+                    let mut connection = Box::new(Connection::new(stream));
+                    connection.send(parts, std::mem::take(body));
+                    this.state = State::Sent(connection);
+                }
+                State::Sent(connection) => {
+                    // A provider may answer before it has all of the request, and then close the connection.
+                    let sent = match connection.poll_send(cx) {
+                        Poll::Ready(Err(error)) => Err(error),
+                        _ => Ok(()),
+                    };
+                    let head = ready!(poll_head(connection, &this.method, cx));
+                    let Head { response, framing, keeps_alive } = match (head, sent) {
+                        (Ok(head), _) => head,
+                        (Err(_), Err(error)) => return Poll::Ready(Err(Error::Broken(error))),
+                        (Err(error), Ok(())) => return Poll::Ready(Err(error)),
+                    };
+                    let State::Sent(connection) = std::mem::replace(&mut this.state, State::Over) else {
+                        unreachable!("it is what was matched");
+                    };
+                    let body = Http1Body::new(connection, framing, keeps_alive.then(|| Arc::clone(&this.pool)));
+                    return Poll::Ready(Ok(response.map(|()| body)));
+                }
+                State::Over => panic!("a future is not polled after it is ready"),
+            }
+        }
+    }
+}
+
+fn poll_head(connection: &mut Connection, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Error>> {
+    loop {
+        if ready!(connection.poll_read(cx)).map_err(Error::Broken)? == 0 {
+            return Poll::Ready(Err(cut_off("connection closed before message completed")));
+        }
+        if let Some(head) = Head::take(&mut connection.read, method)? {
+            return Poll::Ready(Ok(head));
+        }
+    }
+}

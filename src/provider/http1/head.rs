@@ -1,0 +1,159 @@
+//! The heads of requests and answers.
+
+use std::{mem::MaybeUninit, ops::Range};
+
+use bytes::{BufMut as _, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, response,
+};
+
+use super::{Error, body::Framing, chunks::Chunks, malformed};
+
+/// The largest head of an answer, in bytes, and the most fields in it.
+const LARGEST_HEAD: usize = 256 * 1024;
+pub(super) const MOST_FIELDS: usize = 128;
+
+/// Writes the head of a request with a body of this length. The URL gives the target and the host.
+pub(super) fn write(parts: &Parts, length: usize, out: &mut BytesMut) {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    out.reserve(parts.method.as_str().len() + target.len() + host.len() + fields.sum::<usize>() + 64);
+    for piece in [parts.method.as_str(), " ", target, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
+        out.put_slice(piece.as_bytes());
+    }
+    for (name, value) in &parts.headers {
+        write_field(name.as_str(), value.as_bytes(), out);
+    }
+    if length > 0 || !matches!(parts.method, Method::GET | Method::HEAD) {
+        write_field("content-length", HeaderValue::from(length).as_bytes(), out);
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn write_field(name: &str, value: &[u8], out: &mut BytesMut) {
+    for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.put_slice(piece);
+    }
+}
+
+/// The head of an answer, and what it says of what follows.
+pub(super) struct Head {
+    pub(super) response: Response<()>,
+    pub(super) framing: Framing,
+    /// Whether the connection can be used again after this answer.
+    pub(super) keeps_alive: bool,
+}
+
+impl Head {
+    /// Takes the head of the answer off what was read; `None` if there is no whole one yet. Interim answers (1xx) are
+    /// passed over.
+    pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, Error> {
+        loop {
+            let Some(Found { status, version, length, fields }) = Found::at_start_of(read)? else {
+                let is_large = read.len() >= LARGEST_HEAD;
+                return if is_large { Err(malformed("the head of the answer is too large")) } else { Ok(None) };
+            };
+            let head = read.split_to(length).freeze();
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(malformed("the protocol was switched, which nobody asked for"));
+            }
+            if status.is_informational() {
+                continue;
+            }
+            let mut headers = HeaderMap::with_capacity(fields.len());
+            for (name, value) in fields {
+                let name = HeaderName::from_bytes(&head[name]).map_err(|_| malformed("a field has no proper name"))?;
+                let value = HeaderValue::from_maybe_shared(head.slice(value));
+                headers.append(name, value.map_err(|_| malformed("a field has no proper value"))?);
+            }
+            let (mut parts, ()) = Response::new(()).into_parts();
+            (parts.status, parts.version, parts.headers) = (status, version, headers);
+            let framing = framing(&mut parts, method)?;
+            let keeps_alive = keeps_alive(&parts) && !matches!(framing, Framing::ToClose);
+            return Ok(Some(Self { response: Response::from_parts(parts, ()), framing, keeps_alive }));
+        }
+    }
+}
+
+/// A head, and where everything in it stands.
+struct Found {
+    status: StatusCode,
+    version: Version,
+    length: usize,
+    /// Names and values.
+    fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Found {
+    fn at_start_of(read: &[u8]) -> Result<Option<Self>, Error> {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut head = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
+        let length = match parsed {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(malformed("what came is not an HTTP answer")),
+        };
+        let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let place = |part: &[u8]| {
+            // The parts borrow from `read`, so the difference of the addresses is the place there.
+            let start = part.as_ptr().addr() - read.as_ptr().addr();
+            start..start + part.len()
+        };
+        Ok(Some(Self {
+            status: status.ok_or_else(|| malformed("the status is not one of HTTP"))?,
+            version: if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
+            length,
+            fields: head.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect(),
+        }))
+    }
+}
+
+/// How the body ends: RFC 9112, section 6.3.
+fn framing(head: &mut response::Parts, method: &Method) -> Result<Framing, Error> {
+    if method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Length(0));
+    }
+    if let Some(coding) = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+        if head.version == Version::HTTP_10 {
+            return Err(malformed("a transfer encoding in HTTP/1.0"));
+        }
+        let last = coding.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        // The chunks go before a length, which whoever reads on must not see.
+        head.headers.remove(header::CONTENT_LENGTH);
+        return Ok(if is_chunked { Framing::Chunked(Chunks::default()) } else { Framing::ToClose });
+    }
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().map(|value| length(value.as_bytes()));
+    let Some(first) = lengths.next() else { return Ok(Framing::ToClose) };
+    match first {
+        Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
+        _ => Err(malformed("the content length is not one number")),
+    }
+}
+
+/// A length that may stand there several times, with commas between, as long as it is the same.
+fn length(value: &[u8]) -> Option<u64> {
+    let mut lengths = value.split(|byte| *byte == b',').map(|text| {
+        let text = text.trim_ascii();
+        // The parser of numbers takes a sign.
+        let digits = text.iter().all(u8::is_ascii_digit).then_some(text)?;
+        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
+    });
+    let first = lengths.next()??;
+    lengths.all(|other| other == Some(first)).then_some(first)
+}
+
+fn keeps_alive(head: &response::Parts) -> bool {
+    let says = |token: &str| {
+        let mut values = head.headers.get_all(header::CONNECTION).iter();
+        values.any(|value| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        })
+    };
+    if head.version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+}
