@@ -22,6 +22,7 @@ mod report;
 pub(crate) mod request_id;
 mod resolver;
 mod select;
+mod sensitive;
 
 use std::{
     collections::HashMap,
@@ -36,7 +37,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use pointsman_layers::{
@@ -52,7 +53,6 @@ use tower_http::{
     body::UnsyncBoxBody,
     catch_panic::{CatchPanic, CatchPanicLayer},
     classify::{NeverClassifyEos, ServerErrorsAsFailures, ServerErrorsFailureClass, SharedClassifier},
-    sensitive_headers::{SetSensitiveRequestHeaders, SetSensitiveRequestHeadersLayer},
     trace::{Trace, TraceLayer},
     validate_request::{ValidateRequestHeader, ValidateRequestHeaderLayer},
 };
@@ -75,6 +75,7 @@ use self::{
     request_id::{RequestIdLayer, RequestSpan, SetRequestId},
     resolver::Resolver,
     select::{Select, SelectBody, SelectLayer},
+    sensitive::{MarkSensitive, SensitiveLayer},
 };
 use crate::{
     config::{self, Config},
@@ -100,7 +101,7 @@ type TracedBody = tower_http::trace::ResponseBody<
     (),
     (),
 >;
-type Stack = SetRequestId<SetSensitiveRequestHeaders<Traced>>;
+type Stack = SetRequestId<MarkSensitive<Traced>>;
 
 /// A whole gateway as a tower service.
 ///
@@ -235,12 +236,7 @@ fn build(
         // Outermost, so that every line in the log and every answer carries the id, refusals included.
         .layer(RequestIdLayer::new(instance.clone()))
         // Before anything could print a header.
-        .layer(SetSensitiveRequestHeadersLayer::new([
-            header::AUTHORIZATION,
-            header::COOKIE,
-            client_keys::X_API_KEY,
-            client_keys::API_KEY,
-        ]))
+        .layer(SensitiveLayer)
         // What each layer logs stands in the span of its request.
         .layer(
             TraceLayer::new_for_http()

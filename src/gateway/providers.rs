@@ -8,7 +8,6 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use pin_project::pin_project;
 use pointsman_layers::{
     body::{AnswerBody, ErrorAnswer, ReplayBody, ReportBody},
     condition::{ConditionGate, ConditionLayer},
@@ -184,7 +183,7 @@ impl Service<Request<ReplayBody>> for Providers {
         let cut = request.extensions().get::<Connection>().map(Connection::cut);
         let name = request.extensions().get::<Candidate>().map(|candidate| &*candidate.provider);
         let stage = match name.and_then(|name| self.by_name.get(name)) {
-            Some(Slot::Ready(stack)) => Stage::Calling(stack.as_ref().clone().oneshot(request)),
+            Some(Slot::Ready(stack)) => Stage::Calling(Box::pin(stack.as_ref().clone().oneshot(request))),
             Some(Slot::Unavailable(reason)) => Stage::Closed(Some(Arc::clone(reason))),
             None => Stage::Closed(Some(Arc::from("there is no backend of this name"))),
         };
@@ -195,15 +194,13 @@ impl Service<Request<ReplayBody>> for Providers {
 /// The response future of [`Providers`].
 #[pin_project(project = ProvidersFutureProj)]
 pub(super) struct ProvidersFuture {
-    #[pin]
     stage: Stage,
     cut: Option<Cut>,
 }
 
-#[pin_project(project = StageProj)]
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
 enum Stage {
-    Calling(#[pin] Oneshot<ProviderStack, Request<ReplayBody>>),
+    /// Boxed, as every layer above moves the futures below it about.
+    Calling(Pin<Box<Oneshot<ProviderStack, Request<ReplayBody>>>>),
     Closed(Option<Arc<str>>),
 }
 
@@ -212,12 +209,12 @@ impl Future for ProvidersFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ProvidersFutureProj { stage, cut } = self.project();
-        match stage.project() {
-            StageProj::Calling(future) => {
+        match stage {
+            Stage::Calling(future) => {
                 let in_time = |body| AnswerBody::inner(CutBody::new(body, cut.take()));
-                future.poll(cx).map_ok(|response| response.map(in_time))
+                future.as_mut().poll(cx).map_ok(|response| response.map(in_time))
             }
-            StageProj::Closed(reason) => {
+            Stage::Closed(reason) => {
                 let reason = reason.take().expect("a future is not polled after it is ready");
                 let mut response =
                     ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", reason.to_string())

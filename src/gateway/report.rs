@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -118,29 +118,59 @@ pub(super) fn name(provider: &str, model: &str, headers: &mut HeaderMap) {
 /// Tells the client what came of each attempt.
 pub(super) fn timing(trail: &Trail, headers: &mut HeaderMap) {
     for (index, attempt) in trail.attempts().iter().enumerate() {
-        let milliseconds = attempt.elapsed.as_secs_f64() * 1000.0;
-        let mut entry = format!("attempt{};dur={milliseconds:.1};desc=\"", index + 1);
-        let text = format!("{}/{}: {}", attempt.provider, attempt.model, in_words(&attempt.outcome));
-        // A quoted string of RFC 9110 has no bare quotes and backslashes.
-        entry.extend(text.chars().flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])));
-        entry.push('"');
-        if let Ok(value) = HeaderValue::from_bytes(entry.as_bytes()) {
+        if let Ok(value) = HeaderValue::try_from(entry(index + 1, attempt)) {
             headers.append(SERVER_TIMING, value);
         }
     }
 }
 
+/// The metric of an attempt: `attempt1;dur=3.7;desc="groq/llama-3.3-70b: 200"`.
+fn entry(number: usize, attempt: &Attempt) -> String {
+    let tenths = (attempt.elapsed.as_micros() + 50) / 100;
+    let mut entry = String::with_capacity(64 + attempt.provider.len() + attempt.model.len());
+    let mut write = || {
+        write!(entry, "attempt{number};dur={}.{};desc=\"", tenths / 10, tenths % 10)?;
+        let mut quoted = Quoted(&mut entry);
+        for piece in [&attempt.provider, "/", &attempt.model, ": "] {
+            quoted.write_str(piece)?;
+        }
+        write_words(&attempt.outcome, &mut quoted)
+    };
+    write().expect("writing to a string does not fail");
+    entry.push('"');
+    entry
+}
+
+/// Writes into a quoted string of RFC 9110, which has no bare quotes and backslashes.
+struct Quoted<'a>(&'a mut String);
+
+impl fmt::Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_special = |c: char| matches!(c, '"' | '\\');
+        for piece in text.split_inclusive(is_special) {
+            match piece.strip_suffix(is_special) {
+                Some(plain) => self.0.extend([plain, "\\", &piece[plain.len()..]]),
+                None => self.0.push_str(piece),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What came of an attempt, in a few words.
+fn write_words(outcome: &Outcome, to: &mut impl fmt::Write) -> fmt::Result {
+    match outcome {
+        Outcome::Skipped(reason) => write!(to, "skipped ({reason})"),
+        Outcome::Answered(status) | Outcome::Refused(status) => to.write_str(status.as_str()),
+        Outcome::FailedEarly(status, _) => write!(to, "{} before the first event", status.as_str()),
+        Outcome::Failed(_, reason) => to.write_str(reason),
+        _ => Ok(()),
+    }
+}
+
 fn in_words(outcome: &Outcome) -> String {
     let mut words = String::new();
-    let written = match outcome {
-        Outcome::Skipped(reason) => write!(words, "skipped ({reason})"),
-        Outcome::Answered(status) | Outcome::Refused(status) => write!(words, "{}", status.as_u16()),
-        Outcome::FailedEarly(status, _) => write!(words, "{} before the first event", status.as_u16()),
-        Outcome::Failed(_, reason) => write!(words, "{reason}"),
-        _ => Ok(()),
-    };
-    written.expect("writing to a string does not fail");
+    write_words(outcome, &mut words).expect("writing to a string does not fail");
     words
 }
 

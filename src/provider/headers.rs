@@ -5,41 +5,37 @@ use http::{
     header::{self, HeaderValue},
 };
 use memchr::memmem::Finder;
+use smallvec::SmallVec;
 
 /// Hop-by-hop headers: RFC 9110, section 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
 
 /// The forms in which a client's own key for the gateway may come.
-const CREDENTIALS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-];
+fn is_credential(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || matches!(name.as_str(), "x-api-key" | "api-key" | "x-goog-api-key")
+}
 
 /// What concerns this hop alone, or says who the client is.
-const PRIVATE: [HeaderName; 10] = [
-    header::HOST,
-    header::COOKIE,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-real-ip"),
-];
+fn is_private(name: &HeaderName) -> bool {
+    match *name {
+        header::HOST | header::COOKIE | header::CONTENT_LENGTH | header::EXPECT | header::FORWARDED => true,
+        _ => matches!(
+            name.as_str(),
+            "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port" | "x-real-ip"
+        ),
+    }
+}
 
 /// Whose credential a request carries when it reaches the provider service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,27 +50,15 @@ pub(super) enum Credential {
 
 /// Removes from a client's request what must not reach a provider.
 pub(super) fn clean_request(headers: &mut HeaderMap, credential: &Credential) {
-    let is_from_above = |name: &HeaderName| matches!(credential, Credential::FromAbove(names) if names.contains(name));
     // A client that names them in `Connection` does not own them.
-    remove_hop_by_hop(headers, is_from_above);
-    for name in PRIVATE.iter().filter(|name| !is_from_above(name)) {
-        headers.remove(name);
-    }
-    if *credential == Credential::Forwarded {
-        return;
-    }
-    for name in CREDENTIALS.iter().filter(|name| !is_from_above(name)) {
-        headers.remove(name);
-    }
+    let stays = |name: &HeaderName| matches!(credential, Credential::FromAbove(names) if names.contains(name));
+    let is_forwarded = *credential == Credential::Forwarded;
+    remove_hop_by_hop_and(headers, stays, |name| is_private(name) || (is_credential(name) && !is_forwarded));
 }
 
 /// Removes from a provider's answer what must not reach a client; `secret` finds the provider's own key.
 pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>>) {
-    remove_hop_by_hop(headers, |_| false);
-    headers.remove(header::SET_COOKIE);
-    for name in CREDENTIALS {
-        headers.remove(name);
-    }
+    remove_hop_by_hop_and(headers, |_| false, |name| *name == header::SET_COOKIE || is_credential(name));
     if let Some(secret) = secret {
         let echoes = |value: &HeaderValue| secret.find(value.as_bytes()).is_some();
         if headers.values().any(echoes) {
@@ -84,20 +68,19 @@ pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
-    // Those that `Connection` names go first, while it is still there.
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !is_kept(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
+/// Looks at each header that is there once: far fewer are there than might be.
+fn remove_hop_by_hop_and(
+    headers: &mut HeaderMap,
+    stays: impl Fn(&HeaderName) -> bool,
+    also: impl Fn(&HeaderName) -> bool,
+) {
+    // Those that `Connection` names go too, save the one name that most of them have.
+    let connection = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = connection.flat_map(|value| value.split(',')).map(str::trim);
+    let named = named.filter(|name| !name.eq_ignore_ascii_case("keep-alive")).filter_map(|name| name.parse().ok());
+    let mut gone: SmallVec<[HeaderName; 8]> = named.collect();
+    gone.extend(headers.keys().filter(|name| is_hop_by_hop(name) || also(name)).cloned());
+    for name in gone.into_iter().filter(|name| !stays(name)) {
         headers.remove(name);
     }
 }

@@ -53,13 +53,18 @@ impl Default for Timeouts {
 /// Dropping the future or the body closes the connection to the provider, or resets the HTTP/2 stream.
 #[derive(Clone)]
 pub struct Provider {
-    client: Client,
-    /// Goes before the client where it can be used.
-    http1: Option<Http1>,
+    /// All of it, as a provider is cloned for each request.
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    client: Client,
+    /// Goes before the client where it can be used.
+    http1: Option<Http1>,
+    settings: Settings,
+}
+
+struct Settings {
     base: BaseUrl,
     headers: HeaderMap,
     credential: Option<(HeaderName, HeaderValue)>,
@@ -77,12 +82,12 @@ struct Spoken {
 }
 
 /// Builds a [`Provider`].
-pub struct ProviderBuilder(Shared);
+pub struct ProviderBuilder(Settings);
 
 impl Provider {
     /// A provider below `base_url`, or `None` if that has no scheme or host.
     pub fn builder(base_url: &Uri) -> Option<ProviderBuilder> {
-        Some(ProviderBuilder(Shared {
+        Some(ProviderBuilder(Settings {
             base: BaseUrl::new(base_url)?,
             headers: HeaderMap::new(),
             credential: None,
@@ -143,7 +148,7 @@ impl ProviderBuilder {
     /// The provider, on this client.
     pub fn build(self, client: Client) -> Provider {
         let http1 = self.0.base.root().and_then(|root| Http1::new(client.connector.clone(), &root));
-        Provider { client, http1, shared: Arc::new(self.0) }
+        Provider { shared: Arc::new(Shared { client, http1, settings: self.0 }) }
     }
 }
 
@@ -158,28 +163,29 @@ impl Service<Request<ReplayBody>> for Provider {
 
     fn call(&mut self, mut request: Request<ReplayBody>) -> ProviderFuture {
         let shared = &self.shared;
+        let Shared { client, http1, settings } = &**shared;
         // A credential may bring along the base URL that it is for.
         let brought = request.extensions().get::<Endpoint>().and_then(|endpoint| BaseUrl::new(&endpoint.0));
-        let url = match brought.as_ref().unwrap_or(&shared.base).join(request.uri()) {
+        let url = match brought.as_ref().unwrap_or(&settings.base).join(request.uri()) {
             Ok(url) => url,
             Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
         };
-        let spoken = shared.dialect.as_ref().filter(|spoken| spoken.dialect.covers(request.uri().path()));
+        let spoken = settings.dialect.as_ref().filter(|spoken| spoken.dialect.covers(request.uri().path()));
         *request.uri_mut() = url;
         // The version is the client's; the connection to the provider has its own.
         *request.version_mut() = http::Version::HTTP_11;
-        headers::clean_request(request.headers_mut(), &shared.client_credential);
-        shared.put_headers(request.headers_mut(), spoken);
-        let response = match self.http1.as_ref().filter(|http1| http1.reaches(request.uri())) {
+        headers::clean_request(request.headers_mut(), &settings.client_credential);
+        settings.put_headers(request.headers_mut(), spoken);
+        let response = match http1.as_ref().filter(|http1| http1.reaches(request.uri())) {
             Some(http1) => Sent::Http1(http1.request(request)),
-            None => Sent::Hyper(self.client.inner.request(request)),
+            None => Sent::Hyper(client.inner.request(request)),
         };
-        let timer = tokio::time::sleep(shared.timeouts.headers);
+        let timer = tokio::time::sleep(settings.timeouts.headers);
         ProviderFuture { state: State::Sent { response, timer }, shared: Arc::clone(shared) }
     }
 }
 
-impl Shared {
+impl Settings {
     fn put_headers(&self, headers: &mut HeaderMap, spoken: Option<&Spoken>) {
         if let Some((name, value)) = spoken.map_or(&self.credential, |spoken| &spoken.credential) {
             headers.insert(name, value.clone());
@@ -195,7 +201,7 @@ impl Shared {
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider").field("base", &self.shared.base).finish_non_exhaustive()
+        f.debug_struct("Provider").field("base", &self.shared.settings.base).finish_non_exhaustive()
     }
 }
 
@@ -254,6 +260,7 @@ impl Future for ProviderFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let settings = &this.shared.settings;
         match this.state.project() {
             StateProj::Sent { response, timer } => match response.poll(cx) {
                 // The one informational status that hyper hands up: nobody asked for another protocol.
@@ -261,14 +268,12 @@ impl Future for ProviderFuture {
                     Poll::Ready(Err(ProviderError::no_answer()))
                 }
                 Poll::Ready(Ok(mut response)) => {
-                    headers::clean_response(response.headers_mut(), this.shared.secret.as_ref());
-                    let idle = this.shared.timeouts.idle;
+                    headers::clean_response(response.headers_mut(), settings.secret.as_ref());
+                    let idle = settings.timeouts.idle;
                     Poll::Ready(Ok(response.map(|body| ProviderBody::new(body, idle))))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    timer.poll(cx).map(|()| Err(ProviderError::header_timeout(this.shared.timeouts.headers)))
-                }
+                Poll::Pending => timer.poll(cx).map(|()| Err(ProviderError::header_timeout(settings.timeouts.headers))),
             },
             StateProj::Failed(error) => {
                 Poll::Ready(Err(error.take().expect("a future is not polled after it is ready")))

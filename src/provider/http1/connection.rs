@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -9,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::request::Parts;
 use pointsman_layers::body::ReplayBody;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite as _},
+    io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf},
     net::TcpStream,
 };
 
@@ -69,14 +70,22 @@ impl Connection {
 
     /// Reads more behind what is there; 0 at the end of the connection.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.is_empty() {
-            self.read = BytesMut::new();
-        }
-        // Before there is memory for it.
-        ready!(self.stream.poll_read_ready(cx))?;
-        self.read.reserve(self.reach);
-        let room = self.read.capacity() - self.read.len();
-        let read = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
+        let (read, room) = if self.reach == READ {
+            // By way of the stack, so that little pieces take little memory, and none before they are there.
+            let mut space = [const { MaybeUninit::uninit() }; READ];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if self.read.is_empty() {
+                self.read = BytesMut::from(buffer.filled());
+            } else {
+                self.read.extend_from_slice(buffer.filled());
+            }
+            (buffer.filled().len(), READ)
+        } else {
+            self.read.reserve(self.reach);
+            let room = self.read.capacity() - self.read.len();
+            (ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?, room)
+        };
         self.reach = if read < room { READ } else { LARGEST_READ.min(2 * self.reach) };
         Poll::Ready(Ok(read))
     }

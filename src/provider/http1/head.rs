@@ -26,7 +26,14 @@ pub(super) fn write(parts: &Parts, length: usize, out: &mut BytesMut) {
         write_field(name.as_str(), value.as_bytes(), out);
     }
     if length > 0 || !matches!(parts.method, Method::GET | Method::HEAD) {
-        write_field("content-length", HeaderValue::from(length).as_bytes(), out);
+        // The digits from the last to the first.
+        let (mut digits, mut start, mut rest) = ([b'0'; 20], 20, length);
+        while rest > 0 || start == 20 {
+            start -= 1;
+            digits[start] += (rest % 10) as u8;
+            rest /= 10;
+        }
+        write_field("content-length", &digits[start..], out);
     }
     out.put_slice(b"\r\n");
 }
@@ -61,7 +68,8 @@ impl Head {
             if status.is_informational() {
                 continue;
             }
-            let mut headers = HeaderMap::with_capacity(fields.len());
+            // With room for what the gateway adds.
+            let mut headers = HeaderMap::with_capacity(fields.len() + 8);
             for (name, value) in fields {
                 let name = HeaderName::from_bytes(&head[name]).map_err(|_| malformed("a field has no proper name"))?;
                 let value = HeaderValue::from_maybe_shared(head.slice(value));

@@ -3,21 +3,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::runtime::Handle;
 
 use super::Connection;
 
-/// How long a connection is kept that nobody uses.
-const KEPT: Duration = Duration::from_secs(90);
+/// How often those are closed that nobody has used since the last time but one. So each is kept for 45 to 90 seconds.
+const SWEEP: Duration = Duration::from_secs(45);
 
 /// The connections to one host that nobody uses now.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Idle>);
 
+/// How many sweeps a connection has seen; to ask for the time would cost each request more.
+type Age = u8;
+
 #[derive(Debug, Default)]
 struct Idle {
     /// The one that was used last is the last, and the first to be used again.
-    connections: Vec<(Box<Connection>, Instant)>,
+    connections: Vec<(Box<Connection>, Age)>,
     /// Whether a task is closing those that are kept too long.
     is_swept: bool,
 }
@@ -26,8 +29,8 @@ impl Pool {
     /// A connection on which a request can be sent.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
-            let (connection, since) = self.idle().connections.pop()?;
-            if connection.is_open() && since.elapsed() < KEPT {
+            let (connection, _) = self.idle().connections.pop()?;
+            if connection.is_open() {
                 return Some(connection);
             }
         }
@@ -36,10 +39,12 @@ impl Pool {
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let mut idle = self.idle();
-        idle.connections.push((connection, Instant::now()));
-        // Outside of a runtime nothing could be swept; but nothing could be read there either.
-        if !std::mem::replace(&mut idle.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        idle.connections.push((connection, 0));
+        if !idle.is_swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            idle.is_swept = true;
+            runtime.spawn(sweep(Arc::downgrade(self)));
         }
     }
 
@@ -51,10 +56,13 @@ impl Pool {
 /// Closes what is kept too long, until there is nothing to keep.
 async fn sweep(pool: Weak<Pool>) {
     loop {
-        tokio::time::sleep(KEPT / 2).await;
+        tokio::time::sleep(SWEEP).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle();
-        idle.connections.retain(|(connection, since)| since.elapsed() < KEPT && connection.is_open());
+        idle.connections.retain_mut(|(connection, age)| {
+            *age += 1;
+            *age < 2 && connection.is_open()
+        });
         if idle.connections.is_empty() {
             idle.is_swept = false;
             return;
