@@ -134,6 +134,13 @@ fn without_prefix(uri: &Uri, start: usize) -> Uri {
 
 /// Whether every reader of the path sees the same segments in it, one that decodes it twice included.
 fn is_plain(path: &str) -> bool {
+    // As a rule there is nothing that it takes a second look to tell.
+    let pairs = path.bytes().zip(path.bytes().skip(1));
+    if !path.bytes().any(|byte| matches!(byte, b'%' | b'\\' | 0))
+        && !pairs.into_iter().any(|pair| matches!(pair, (b'/', b'/' | b'.')))
+    {
+        return true;
+    }
     let has_plain_segments = |path: &[u8]| {
         !path.iter().any(|byte| matches!(byte, b'\\' | 0))
             && !path.windows(2).any(|pair| pair == b"//")

@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use pin_project::pin_project;
 use pointsman_layers::{
     body::{AnswerBody, ErrorAnswer, ReplayBody, ReportBody},
     condition::{ConditionGate, ConditionLayer},

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project::pin_project;
 use tower_http::{request_id::RequestId, trace::MakeSpan};
@@ -43,8 +44,14 @@ impl Ids {
 
     fn next(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let instance = self.instance.to_str().unwrap_or_default();
-        HeaderValue::try_from(format!("{instance}-{number:x}")).expect("hexadecimal digits and a dash")
+        let mut id = Vec::with_capacity(self.instance.len() + 17);
+        id.extend_from_slice(self.instance.as_bytes());
+        id.push(b'-');
+        // As many digits as the number has, one at the least.
+        for digit in (0..16 - (number | 1).leading_zeros() / 4).rev() {
+            id.push(b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf]);
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(id)).expect("hexadecimal digits and a dash")
     }
 }
 
@@ -120,5 +127,26 @@ impl<B> MakeSpan<B> for RequestSpan {
     fn make_span(&mut self, request: &Request<B>) -> Span {
         let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
         tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_up_in_hexadecimal() {
+        let ids = Ids { instance: HeaderValue::from_static("1f"), next: Arc::default() };
+        for (number, id) in [
+            (0, "1f-0"),
+            (1, "1f-1"),
+            (15, "1f-f"),
+            (16, "1f-10"),
+            (0xabc, "1f-abc"),
+            (u64::MAX, "1f-ffffffffffffffff"),
+        ] {
+            ids.next.store(number, Ordering::Relaxed);
+            assert_eq!(ids.next(), id);
+        }
     }
 }

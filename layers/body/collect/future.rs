@@ -36,6 +36,8 @@ enum State<S, F, B> {
         #[pin]
         timer: Option<Sleep>,
         timeout: Duration,
+        /// Whether a frame came since the timer was set.
+        moved: bool,
     },
     Calling(#[pin] F),
     Refused(Option<ErrorAnswer>),
@@ -101,6 +103,7 @@ where
                 limit,
                 timer: frame_timeout.map(tokio::time::sleep),
                 timeout: frame_timeout.unwrap_or_default(),
+                moved: false,
             },
         }
     }
@@ -116,12 +119,10 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project().state.project() {
-                StateProj::Reading { mut body, read, call, limit, mut timer, timeout } => {
+                StateProj::Reading { mut body, read, call, limit, timer, timeout, moved } => {
                     match body.as_mut().poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
-                            if let Some(mut timer) = timer.as_mut().as_pin_mut() {
-                                timer.as_mut().reset(Instant::now() + *timeout);
-                            }
+                            *moved = true;
                             let Ok(data) = frame.into_data() else { continue };
                             if !data.has_remaining() {
                                 continue;
@@ -146,7 +147,11 @@ where
                             State::Calling(service.call(request))
                         }
                         Poll::Pending => match timer.as_pin_mut() {
-                            Some(timer) => {
+                            Some(mut timer) => {
+                                // Only now, as a body mostly comes in one piece.
+                                if std::mem::take(moved) {
+                                    timer.as_mut().reset(Instant::now() + *timeout);
+                                }
                                 ready!(timer.poll(cx));
                                 State::Refused(Some(ErrorAnswer::new(
                                     StatusCode::REQUEST_TIMEOUT,

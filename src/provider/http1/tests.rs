@@ -1,1 +1,199 @@
+use bytes::BytesMut;
+use http::{Method, Request, StatusCode, header};
+use pointsman_layers::body::ReplayBody;
+use proptest::prelude::*;
 
+use super::{
+    Error,
+    body::Framing,
+    chunks::{Chunks, Piece},
+    head::{self, Head},
+};
+
+fn head(text: &str, method: &Method) -> Result<Option<Head>, Error> {
+    Head::take(&mut text.replace('\n', "\r\n").as_bytes().into(), method)
+}
+
+/// How the body of an answer with these header lines ends: its length, `chunked` or `to close`; `None` for one that is
+/// refused.
+fn framing(status: &str, lines: &str, method: &Method) -> Option<String> {
+    let head = head(&format!("HTTP/1.1 {status}\n{lines}\n"), method).ok()?.expect("a whole head");
+    Some(match head.framing {
+        Framing::Length(length) => length.to_string(),
+        Framing::Chunked(_) => "chunked".to_owned(),
+        Framing::ToClose => "to close".to_owned(),
+    })
+}
+
+#[test]
+fn a_body_ends_as_the_head_says() {
+    for (status, lines, end) in [
+        ("200 OK", "Content-Length: 5\n", Some("5")),
+        ("200 OK", "content-length: 5\ncontent-length: 5, 5\n", Some("5")),
+        ("200 OK", "content-length: 5\ncontent-length: 6\n", None),
+        ("200 OK", "content-length: 5,6\n", None),
+        ("200 OK", "content-length: +5\n", None),
+        ("200 OK", "content-length: \n", None),
+        ("200 OK", "content-length: 99999999999999999999\n", None),
+        ("200 OK", "Transfer-Encoding: Chunked\n", Some("chunked")),
+        ("200 OK", "transfer-encoding: gzip, chunked\n", Some("chunked")),
+        ("200 OK", "transfer-encoding: chunked, gzip\n", Some("to close")),
+        ("200 OK", "transfer-encoding: chunked\ncontent-length: 5\n", Some("chunked")),
+        ("200 OK", "", Some("to close")),
+        ("204 No Content", "content-length: 5\n", Some("0")),
+        ("304 Not Modified", "transfer-encoding: chunked\n", Some("0")),
+    ] {
+        assert_eq!(framing(status, lines, &Method::POST).as_deref(), end, "{status} {lines}");
+    }
+    assert_eq!(framing("200 OK", "content-length: 5\n", &Method::HEAD).as_deref(), Some("0"));
+}
+
+#[test]
+fn a_length_beside_chunks_is_not_passed_on() {
+    let text = "HTTP/1.1 200 OK\ntransfer-encoding: chunked\ncontent-length: 5\n\n";
+    let head = head(text, &Method::POST).ok().flatten().expect("a whole head");
+    assert!(!head.response.headers().contains_key(header::CONTENT_LENGTH));
+}
+
+#[test]
+fn a_connection_is_used_again_where_that_is_safe() {
+    for (text, keeps_alive) in [
+        ("HTTP/1.1 200 OK\ncontent-length: 0\n\n", true),
+        ("HTTP/1.1 200 OK\ncontent-length: 0\nconnection: x, Close\n\n", false),
+        ("HTTP/1.1 200 OK\n\n", false),
+        ("HTTP/1.0 200 OK\ncontent-length: 0\n\n", false),
+        ("HTTP/1.0 200 OK\ncontent-length: 0\nconnection: keep-alive\n\n", true),
+    ] {
+        let head = head(text, &Method::POST).ok().flatten().expect("a whole head");
+        assert_eq!(head.keeps_alive, keeps_alive, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_refused() {
+    for text in [
+        "SSH-2.0-OpenSSH\n\n",
+        "HTTP/1.1 200 OK\nno colon\n\n",
+        "HTTP/1.1 99 Low\n\n",
+        "HTTP/1.1 101 Switching Protocols\nupgrade: x\n\n",
+        "HTTP/1.0 200 OK\ntransfer-encoding: chunked\n\n",
+        &format!("HTTP/1.1 200 OK\n{}\n", "a: b\n".repeat(200)),
+    ] {
+        assert!(head(text, &Method::POST).is_err(), "{text}");
+    }
+    let endless = format!("HTTP/1.1 200 OK\na: {}", "b".repeat(300_000));
+    assert!(head(&endless, &Method::POST).is_err());
+    assert!(head("HTTP/1.1 200 OK\na: b\n", &Method::POST).is_ok_and(|head| head.is_none()));
+}
+
+#[test]
+fn interim_answers_are_passed_over() {
+    let mut read = BytesMut::from(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 Created\r\na: b\r\na: c\r\n\r\nrest",
+    );
+    let head = Head::take(&mut read, &Method::POST).ok().flatten().expect("a whole head");
+    assert_eq!(head.response.status(), StatusCode::CREATED);
+    assert_eq!(head.response.headers().get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(read, "rest");
+}
+
+#[test]
+fn a_request_is_written_as_it_is() {
+    let request = |method: Method, uri: &str| {
+        let request = Request::builder().method(method).uri(uri).header("x-a", "1").header("x-a", "2");
+        request.body(ReplayBody::default()).expect("a request").into_parts().0
+    };
+    for (method, uri, length, written) in [
+        (
+            Method::POST,
+            "http://host:80/v1/x?y=z",
+            1203,
+            "POST /v1/x?y=z HTTP/1.1\r\nhost: host:80\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 1203\r\n\r\n",
+        ),
+        (Method::POST, "http://h", 0, "POST / HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 0\r\n\r\n"),
+        (Method::GET, "http://h/a", 0, "GET /a HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nx-a: 2\r\n\r\n"),
+    ] {
+        let mut out = BytesMut::new();
+        head::write(&request(method, uri), length, &mut out);
+        assert_eq!(out, written);
+    }
+}
+
+/// All that comes out of chunks that arrive in these pieces; `None` if they are refused.
+fn unchunked(pieces: &[&[u8]]) -> Option<(Vec<u8>, bool, Vec<u8>)> {
+    let (mut chunks, mut read, mut data, mut trailers) = (Chunks::default(), BytesMut::new(), Vec::new(), false);
+    for piece in pieces {
+        read.extend_from_slice(piece);
+        while let Some(piece) = chunks.take(&mut read).ok()? {
+            match piece {
+                Piece::Data(bytes) => data.extend_from_slice(&bytes),
+                Piece::Trailers(fields) => trailers = !fields.is_empty(),
+            }
+        }
+    }
+    chunks.is_over().then_some((data, trailers, read.to_vec()))
+}
+
+#[test]
+fn all_that_one_read_brought_is_one_piece() {
+    let mut read = BytesMut::from("3\r\none\r\n5;ext=\"x\"\r\n, two\r\n000B \r\n, and three\r\n0");
+    let mut chunks = Chunks::default();
+    assert!(matches!(chunks.take(&mut read), Ok(Some(Piece::Data(data))) if data == "one, two, and three"));
+}
+
+#[test]
+fn chunks_end_with_trailers_or_without() {
+    let whole = unchunked(&[b"3\r\none\r\n0\r\n\r\nnext"]);
+    assert_eq!(whole, Some((b"one".to_vec(), false, b"next".to_vec())));
+    let whole = unchunked(&[b"3\r\none\r\n0\r\nx-sum", b"med: 1\r\n\r", b"\nnext"]);
+    assert_eq!(whole, Some((b"one".to_vec(), true, b"next".to_vec())));
+}
+
+#[test]
+fn chunks_that_are_none_are_refused() {
+    let long = format!("1;{}\r\n", "x".repeat(5000));
+    for text in [
+        "x\r\n",
+        "\r\n",
+        "-1\r\n",
+        "0x1\r\n",
+        "1\n",
+        "11111111111111111\r\n",
+        "1\r\nab\r\n",
+        "0\r\nno colon\r\n\r\n",
+        &long,
+    ] {
+        assert_eq!(unchunked(&[text.as_bytes()]), None, "{text}");
+    }
+    // What came before is not lost.
+    let (mut chunks, mut read) = (Chunks::default(), BytesMut::from("3\r\none\r\nzzz\r\n"));
+    assert!(matches!(chunks.take(&mut read), Ok(Some(Piece::Data(data))) if data == "one"));
+    assert!(chunks.take(&mut read).is_err());
+}
+
+proptest! {
+    #[test]
+    fn it_does_not_matter_where_chunks_are_cut(
+        data in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mut wire = Vec::new();
+        for chunk in &data {
+            wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            wire.extend_from_slice(chunk);
+            wire.extend_from_slice(b"\r\n");
+        }
+        wire.extend_from_slice(b"0\r\n\r\n");
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+        cuts.extend([0, wire.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(unchunked(&pieces), Some((data.concat(), false, Vec::new())));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        unchunked(&[&bytes]);
+        let _ = Head::take(&mut bytes.as_slice().into(), &Method::GET);
+    }
+}
