@@ -260,3 +260,28 @@ async fn the_login_is_listed_with_its_exchange() {
     assert!(listed.stdout.contains("exchange: at 127.0.0.1"), "{}", listed.stdout);
     assert!(!listed.stdout.contains("canary") && login.exchanges().is_empty(), "{}", listed.stdout);
 }
+
+#[tokio::test]
+async fn the_preset_of_github_s_login_is_such_a_backend_behind_its_terms() {
+    let login = Login::taking(2);
+    let config = |more: &str| {
+        format!(
+            "models:\n  - name: m\n    providers:\n      - provider: GithubCopilot\n        model: gpt-4.1\n        \
+             condition: quota.quota_snapshots.premium_interactions.remaining > 0\n\
+             backends:\n  github-copilot:\n    {more}\n    credentials_path: \"{}\"\n    base_url: \"{}\"\n    \
+             oauth: {{ exchange: {{ url: \"{}\" }}, allow_hosts: [127.0.0.1] }}\n    quota: {{ url: \"{}\" }}\n",
+            login.path().display(),
+            login.copilot.url(""),
+            login.github.url("/copilot_internal/v2/token"),
+            login.github.url("/copilot_internal/user"),
+        )
+    };
+    let answer = Deployed::start(&config("accept_terms: true")).chat("m").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(login.copilot.requests().iter().map(number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!((login.exchanges().len(), login.github.requests().len()), (2, 3));
+    let answer = Deployed::start(&config("accept_terms: false")).chat("m").await;
+    assert_eq!(code(&answer), (503, json!("no_eligible_provider")));
+    assert!(answer.text().contains("accept_terms: true"), "{}", answer.text());
+    assert_eq!(login.github.requests().len(), 3, "nothing is asked for");
+}
