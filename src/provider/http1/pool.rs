@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::Connection;
 
@@ -21,8 +21,8 @@ type Age = u8;
 struct Idle {
     /// The one that was used last is the last, and the first to be used again.
     connections: Vec<(Box<Connection>, Age)>,
-    /// Whether a task is closing those that are kept too long.
-    is_swept: bool,
+    /// The task that closes those that are kept too long.
+    sweeper: Option<AbortHandle>,
 }
 
 impl Pool {
@@ -40,16 +40,23 @@ impl Pool {
     pub(super) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let mut idle = self.idle();
         idle.connections.push((connection, 0));
-        if !idle.is_swept
+        if idle.sweeper.is_none()
             && let Ok(runtime) = Handle::try_current()
         {
-            idle.is_swept = true;
-            runtime.spawn(sweep(Arc::downgrade(self)));
+            idle.sweeper = Some(runtime.spawn(sweep(Arc::downgrade(self))).abort_handle());
         }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(sweeper) = &self.idle().sweeper {
+            sweeper.abort();
+        }
     }
 }
 
@@ -64,7 +71,7 @@ async fn sweep(pool: Weak<Pool>) {
             *age < 2 && connection.is_open()
         });
         if idle.connections.is_empty() {
-            idle.is_swept = false;
+            idle.sweeper = None;
             return;
         }
     }
