@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 use pointsman::{
     Config,
     config::{Loaded, ProcessEnvironment},
+    provider::presets,
 };
 
 /// A gateway for language-model requests: named models go to ordered providers, each behind a condition.
@@ -88,9 +89,11 @@ fn load_with_backend(config: &ConfigArg, backend: &str) -> Result<Config, String
         Err(_) if config.config.is_none() => Config::default(),
         path => load(&path?)?.config,
     };
-    // Whoever looks for the backend says what is wrong with the name.
-    let _ = loaded.backend_or_preset(backend, &ProcessEnvironment);
-    Ok(loaded)
+    match loaded.backend_or_preset(backend, &ProcessEnvironment) {
+        Err(reason) if presets::find_ignoring_case(backend).is_some() => Err(format!("error: {reason}")),
+        // Whoever looks for the backend says what is wrong with the name.
+        _ => Ok(loaded),
+    }
 }
 
 /// What the process ends with: a status, or a message for standard error and the status that stands for failure.

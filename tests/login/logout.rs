@@ -29,3 +29,12 @@ async fn a_logout_removes_the_tokens() {
     let error = machine.fails(&["logout", "vendor"]).await;
     assert!(error.ends_with("it holds no JSON object"), "{error}");
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_preset_is_told() {
+    let machine = Machine::with("");
+    let variable = "POINTSMAN_ENABLE_QWEN_OAUTH_BACKEND_DEBUGGING_OVERRIDE";
+    let run = machine.binary(&["logout", "qwen-oauth"]).env(variable, "maybe").run().await;
+    let error = format!("error: the environment variable `{variable}` is neither true nor false");
+    assert_eq!(run.stderr.trim_end(), error);
+}
