@@ -24,6 +24,9 @@ backends:
       qwen_oauth_initial_rate_limit_retry_random_max_seconds: 10.0
     base_url: UPSTREAM/v1
     credentials_path: FOLDER/oauth_creds.json
+  minimax:
+    base_url: UPSTREAM/v1
+    api_key: the-token
 
 default_backend: qwen-oauth
 ";
@@ -74,6 +77,13 @@ const TEMPERATURE: &str = r#"curl -X POST http://localhost:8000/v1/chat/completi
   -d '{
     "model": "qwen-oauth:qwen3-coder-plus?temperature=0.7",
     "messages": [{"role": "user", "content": "Hello"}]
+  }'"#;
+
+const HYBRID: &str = r#"curl -X POST http://localhost:8000/v1/chat/completions \
+  -H "Content-Type: application/json" \
+  -d '{
+    "model": "hybrid:[minimax:MiniMax-M2,qwen-oauth:qwen3-coder-plus]",
+    "messages": [{"role": "user", "content": "Complex coding task"}]
   }'"#;
 
 const ANSWER: &str = "装饰器是一个函数";
@@ -167,4 +177,15 @@ async fn a_parameter_in_the_model_string_is_sent() {
     assert_eq!(content(&qwen.run(TEMPERATURE).await), ANSWER);
     let asked = qwen.asked();
     assert_eq!((&asked["model"], &asked["temperature"]), (&json!("qwen3-coder-plus"), &json!(0.7)));
+}
+
+#[tokio::test]
+async fn one_model_thinks_and_another_one_answers() {
+    let qwen = Qwen::start("");
+    let answer = qwen.run(HYBRID).await;
+    assert_eq!(content(&answer), ANSWER);
+    let asked: Vec<_> = qwen.upstream.requests().iter().map(Received::json).collect();
+    assert_eq!(asked.iter().map(|body| &body["model"]).collect::<Vec<_>>(), ["MiniMax-M2", "qwen3-coder-plus"]);
+    // The first one shows no reasoning apart, so what it says is the reasoning.
+    assert!(asked[1]["messages"][0]["content"].as_str().is_some_and(|text| text.contains(ANSWER)), "{asked:?}");
 }

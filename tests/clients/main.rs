@@ -35,6 +35,18 @@ fn provider() -> Upstream {
                     reply.data(format!("event: response.output_text.delta\ndata: {event}\n\n"))
                 })
                 .end(),
+            // As the first of a hybrid, it shows what it thinks apart.
+            (_, "thinks") => ["想", "想"]
+                .iter()
+                .fold(Reply::sse(), |reply, text| {
+                    let delta = json!({ "reasoning_content": text });
+                    reply.event(&json!({ "id": "r", "choices": [{ "index": 0, "delta": delta }] }).to_string())
+                })
+                .event(
+                    &json!({ "id": "r", "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })
+                        .to_string(),
+                )
+                .done(),
             (_, "good") if is_stream => Reply::chat_stream(["你", "好"]),
             (_, "good") => Reply::chat("你好"),
             (_, "cut") => Reply::sse().chat_event("你").close(),
@@ -99,6 +111,11 @@ fn expected() -> Value {
         "embedding": [0.5, -1.5],
         "responses": "你好",
         "fallback": good,
+        "parameters": good,
+        "choice": { "content": ["你", "好"], "ids": 1, "finish_reason": "stop" },
+        "hybrid": { "content": "你好", "total_tokens": 2, "reasoning": "想想" },
+        "hybrid stream": { "content": ["你", "好"], "ids": 1, "finish_reason": "stop", "reasoning": "想想" },
+        "bad model string": status("BadRequestError", 400, "invalid_model_parameter"),
         "wrong key": status("AuthenticationError", 401, "invalid_api_key"),
         "unknown model": status("NotFoundError", 404, "model_not_found"),
         "bad request": status("BadRequestError", 400, "context_length_exceeded"),

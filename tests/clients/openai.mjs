@@ -29,7 +29,7 @@ async function stream(model, more = {}) {
       finish_reason = reason ?? finish_reason;
     }
   }
-  return { content, ids: ids.size, finish_reason, ...(reasoning.length && { reasoning }), ...(total_tokens && { total_tokens }) };
+  return { content, ids: ids.size, finish_reason, ...(reasoning.length && { reasoning: reasoning.join("") }), ...(total_tokens && { total_tokens }) };
 }
 
 async function error(call) {
@@ -66,6 +66,11 @@ console.log(
     embedding: (await client.embeddings.create({ model: "good", input: "text" })).data[0].embedding,
     responses: await responses(),
     fallback: await chat("second"),
+    parameters: await chat("a:good?temperature=0.7"),
+    choice: await stream("a:down|a:good?seed=1"),
+    hybrid: await chat("hybrid:[a:thinks,a:good?temperature=0.1]"),
+    "hybrid stream": await stream("hybrid:[a:thinks,a:good]"),
+    "bad model string": await error(() => chat("a:good?temperature=3")),
     "wrong key": await error(() => stranger.models.list()),
     "unknown model": await error(() => chat("godo")),
     "bad request": await error(() => chat("refuses")),

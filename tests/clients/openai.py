@@ -29,7 +29,8 @@ def stream(model, **more):
             finish_reason = choice.finish_reason or finish_reason
     seen = {"content": texts, "ids": len(ids), "finish_reason": finish_reason}
     if reasoning:
-        seen["reasoning"] = reasoning
+        # How it is cut up depends on what arrives together.
+        seen["reasoning"] = "".join(reasoning)
     if total_tokens:
         seen["total_tokens"] = total_tokens
     return seen
@@ -64,6 +65,11 @@ print(
             "embedding": embedding(),
             "responses": responses(),
             "fallback": chat("second"),
+            "parameters": chat("a:good?temperature=0.7"),
+            "choice": stream("a:down|a:good?seed=1"),
+            "hybrid": chat("hybrid:[a:thinks,a:good?temperature=0.1]"),
+            "hybrid stream": stream("hybrid:[a:thinks,a:good]"),
+            "bad model string": error(chat, "a:good?temperature=3"),
             "wrong key": error(stranger.models.list),
             "unknown model": error(chat, "godo"),
             "bad request": error(chat, "refuses"),
