@@ -117,9 +117,12 @@ impl Shared {
         }
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing is under way, and tries a last time to write what could not be written.
     pub(super) async fn settle(&self) {
         self.flights.settle().await;
+        if self.state.load().unwritten.is_some() {
+            self.write_again().await;
+        }
     }
 
     fn judge(&self, need: Need) -> Verdict {

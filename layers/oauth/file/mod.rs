@@ -127,7 +127,8 @@ impl CredentialFile {
         self.shared.remove().await
     }
 
-    /// Waits until no refresh is under way: for a graceful shutdown, after which no request asks for a token.
+    /// Waits until no refresh is under way, and tries once more to write a token that could not be written: for a
+    /// graceful shutdown, after which no request asks for a token.
     pub async fn settle(&self) {
         self.shared.settle().await;
     }

@@ -380,6 +380,28 @@ async fn a_new_token_that_cannot_be_written_is_used_and_written_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_token_that_could_not_be_written_is_not_lost_when_the_program_stops() {
+    let login = Login::expiring_in(-1);
+    let (folder, aside) = (login.folder.path().join("in"), login.folder.path().join("aside"));
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("creds.json");
+    fs::rename(login.path(), &path).unwrap();
+    let (from, to) = (folder.clone(), aside.clone());
+    let options = CredentialFileOptions { path: path.clone(), ..login.options() };
+    let source = login.source_with(options, move |number| {
+        fs::rename(&from, &to).unwrap();
+        granted(number)
+    });
+    assert_eq!(token(&source).await.unwrap(), "a1");
+    assert!(source.status().unwritten);
+    fs::rename(&aside, &folder).unwrap();
+    source.settle().await;
+    assert!(!source.status().unwritten);
+    let file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!((&file["access_token"], &file["refresh_token"]), (&"a1".into(), &"r1".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_that_is_gone_is_not_refreshed_into_existence() {
     let login = Login::expiring_in(60);
     let source = login.source();
