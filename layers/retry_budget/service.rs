@@ -22,32 +22,21 @@ pub struct LimitRetries<S> {
     budget: RetryBudget,
 }
 
-macro_rules! access {
-    ($($service:ident)+) => {
-        $(impl<S> $service<S> {
-            pub(super) fn new(inner: S, budget: RetryBudget) -> Self {
-                Self { inner, budget }
-            }
+impl<S> CountRequests<S> {
+    pub(super) fn new(inner: S, budget: RetryBudget) -> Self {
+        Self { inner, budget }
+    }
 
-            /// The service inside.
-            pub fn get_ref(&self) -> &S {
-                &self.inner
-            }
-
-            /// The service inside.
-            pub fn get_mut(&mut self) -> &mut S {
-                &mut self.inner
-            }
-
-            /// The service inside.
-            pub fn into_inner(self) -> S {
-                self.inner
-            }
-        })+
-    };
+    inner_service_accessors!();
 }
 
-access! { CountRequests LimitRetries }
+impl<S> LimitRetries<S> {
+    pub(super) fn new(inner: S, budget: RetryBudget) -> Self {
+        Self { inner, budget }
+    }
+
+    inner_service_accessors!();
+}
 
 impl<S, B> Service<Request<B>> for CountRequests<S>
 where
