@@ -64,7 +64,7 @@ fn every_target_is_tried_out() {
     for (name, _) in targets::TARGETS {
         assert!(!corpus(name).is_empty());
     }
-    assert_eq!(targets::TARGETS.len(), 7, "a new target needs a test below");
+    assert_eq!(targets::TARGETS.len(), 8, "a new target needs a test below");
 }
 
 #[test]
@@ -90,6 +90,11 @@ fn hint() {
 #[test]
 fn request() {
     try_out("request");
+}
+
+#[test]
+fn selector() {
+    try_out("selector");
 }
 
 #[test]

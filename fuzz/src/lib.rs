@@ -8,7 +8,7 @@ use std::{convert::Infallible, fmt::Write as _, io::Write as _, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use pointsman::{Config, Gateway};
+use pointsman::{Config, Gateway, selector::Selector};
 use pointsman_layers::{
     body::{EventCollector, ReplayBody},
     condition::Condition,
@@ -23,15 +23,32 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("condition", condition),
     ("config", config),
     ("credential_file", credential_file),
     ("hint", hint),
     ("request", request),
+    ("selector", selector),
     ("splice", splice),
     ("sse", sse),
 ];
+
+/// A model string that parses says the same when it is printed and parsed again; an error is in the text.
+pub fn selector(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Selector::parse(text) {
+        Ok(selector) => {
+            let printed = selector.to_string();
+            // With every weight written out it may have become too long.
+            if printed.len() <= 1024 {
+                let again = Selector::parse(&printed).map(|again| again.to_string());
+                assert_eq!(again.as_ref(), Ok(&printed));
+            }
+        }
+        Err(error) => assert!(text.get(error.span()).is_some(), "{:?} is not in the text", error.span()),
+    }
+}
 
 /// A condition that parses says the same when it is printed and parsed again, and its three evaluations agree.
 pub fn condition(data: &[u8]) {
