@@ -13,16 +13,20 @@ use super::{Error, body::Framing, chunks::Chunks, malformed};
 const LARGEST_HEAD: usize = 256 * 1024;
 pub(super) const MOST_FIELDS: usize = 128;
 
-/// Writes the head of a request with a body of this length. The URL gives the target and the host.
+/// Writes the head of a request with a body of this length. The URL gives the target, and the host unless a field does.
 pub(super) fn write(parts: &Parts, length: usize, out: &mut BytesMut) {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let host = parts.headers.get(header::HOST).map_or(authority.as_bytes(), HeaderValue::as_bytes);
     let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     out.reserve(parts.method.as_str().len() + target.len() + host.len() + fields.sum::<usize>() + 64);
-    for piece in [parts.method.as_str(), " ", target, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
+    for piece in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.put_slice(piece.as_bytes());
     }
-    for (name, value) in &parts.headers {
+    write_field("host", host, out);
+    // Two hosts or lengths would leave it to the provider which of them counts.
+    let others = parts.headers.iter().filter(|(name, _)| ![header::HOST, header::CONTENT_LENGTH].contains(name));
+    for (name, value) in others {
         write_field(name.as_str(), value.as_bytes(), out);
     }
     if length > 0 || !matches!(parts.method, Method::GET | Method::HEAD) {
@@ -77,8 +81,11 @@ impl Head {
             }
             let (mut parts, ()) = Response::new(()).into_parts();
             (parts.status, parts.version, parts.headers) = (status, version, headers);
+            // Who writes both may mean another end than is read here: RFC 9112, section 6.3.
+            let is_doubtful =
+                [header::TRANSFER_ENCODING, header::CONTENT_LENGTH].iter().all(|name| parts.headers.contains_key(name));
             let framing = framing(&mut parts, method)?;
-            let keeps_alive = keeps_alive(&parts) && !matches!(framing, Framing::ToClose);
+            let keeps_alive = keeps_alive(&parts) && !is_doubtful && !matches!(framing, Framing::ToClose);
             return Ok(Some(Self { response: Response::from_parts(parts, ()), framing, keeps_alive }));
         }
     }

@@ -60,6 +60,9 @@ fn a_connection_is_used_again_where_that_is_safe() {
     for (text, keeps_alive) in [
         ("HTTP/1.1 200 OK\ncontent-length: 0\n\n", true),
         ("HTTP/1.1 200 OK\ncontent-length: 0\nconnection: x, Close\n\n", false),
+        // Who wrote both may mean another end than is read here.
+        ("HTTP/1.1 200 OK\ntransfer-encoding: chunked\ncontent-length: 5\n\n", false),
+        ("HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n", true),
         ("HTTP/1.1 200 OK\n\n", false),
         ("HTTP/1.0 200 OK\ncontent-length: 0\n\n", false),
         ("HTTP/1.0 200 OK\ncontent-length: 0\nconnection: keep-alive\n\n", true),
@@ -117,6 +120,14 @@ fn a_request_is_written_as_it_is() {
         head::write(&request(method, uri), length, &mut out);
         assert_eq!(out, written);
     }
+}
+
+#[test]
+fn a_host_and_a_length_are_written_once() {
+    let request = Request::post("http://h/a").header("host", "other").header("content-length", "9").header("x-a", "1");
+    let mut out = BytesMut::new();
+    head::write(&request.body(()).expect("a request").into_parts().0, 3, &mut out);
+    assert_eq!(out, "POST /a HTTP/1.1\r\nhost: other\r\nx-a: 1\r\ncontent-length: 3\r\n\r\n");
 }
 
 /// All that comes out of chunks that arrive in these pieces; `None` if they are refused.
