@@ -212,8 +212,7 @@ impl Resolver {
     /// The route for a request that asks for no model: the default backends, whatever model they are to answer with. Its
     /// answer may well be empty.
     fn without_model(&self, default: &str) -> Result<Arc<Route>, ErrorAnswer> {
-        let leaf = Leaf { target: "", parameters: Vec::new(), weight: 1, at: 0, text: "" };
-        let targets = self.by_default(default, &leaf)?;
+        let targets = self.by_default(default, &Leaf::plain(""))?;
         self.refuse_if_disabled(&targets)?;
         let route = Route::new(default).commit(Commit::Headers);
         let targets = targets.iter().map(|target| Target::new(target.provider(), ""));

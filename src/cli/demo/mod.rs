@@ -3,6 +3,7 @@
 mod exchange;
 mod page;
 mod providers;
+mod steps;
 mod tour;
 
 use std::{fmt::Write as _, io, net::Ipv4Addr, process::ExitCode};
