@@ -16,7 +16,8 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Heads {
     place: Place,
-    line: Line,
+    /// The start of a line whose end has not come. hyper reads no line without a bound.
+    partial: Vec<u8>,
     framing: Framing,
     /// How many heads have begun.
     begun: u64,
@@ -49,7 +50,7 @@ struct Framing {
 
 impl Heads {
     pub(super) fn new() -> Self {
-        Self { place: Place::Between, line: Line::default(), framing: Framing::default(), begun: 0, fault: None }
+        Self { place: Place::Between, partial: Vec::new(), framing: Framing::default(), begun: 0, fault: None }
     }
 
     /// Whether a head has begun and is not yet whole.
@@ -90,14 +91,18 @@ impl Heads {
                     0
                 }
                 Place::Head | Place::ChunkSize | Place::Trailers => match memchr::memchr(b'\n', bytes) {
+                    Some(end) if self.partial.is_empty() => {
+                        self.line(&bytes[..end]);
+                        end + 1
+                    }
                     Some(end) => {
-                        self.line.push(&bytes[..end]);
-                        self.place = self.end_of_line();
-                        self.line = Line::default();
+                        let mut line = std::mem::take(&mut self.partial);
+                        line.extend_from_slice(&bytes[..end]);
+                        self.line(&line);
                         end + 1
                     }
                     None => {
-                        self.line.push(bytes);
+                        self.partial.extend_from_slice(bytes);
                         bytes.len()
                     }
                 },
@@ -106,33 +111,23 @@ impl Heads {
         }
     }
 
-    fn end_of_line(&mut self) -> Place {
-        let line = self.line;
-        let text = line.text();
-        match self.place {
-            Place::Head if text == b"pri*http/2.0" => Place::Lost,
+    /// Takes a line, up to its line feed.
+    fn line(&mut self, line: &[u8]) {
+        let (text, ends_well) = match line {
+            [text @ .., b'\r'] => (text, true),
+            text => (text, false),
+        };
+        self.place = match self.place {
+            Place::Head if text == b"PRI * HTTP/2.0" => Place::Lost,
             Place::Head => {
-                if !line.ends_in_carriage_return {
+                if !ends_well {
                     self.note(Fault::BareLineFeed);
                 }
-                if text.is_empty() {
-                    return self.end_of_head();
-                }
-                if let Some(digits) = text.strip_prefix(b"content-length:") {
-                    if self.framing.length.is_some() {
-                        self.note(Fault::TwoFramings);
-                    }
-                    let digits = std::str::from_utf8(digits).unwrap_or_default();
-                    let Ok(length) = digits.parse() else { return Place::Lost };
-                    self.framing.length = Some(length);
-                } else if text.starts_with(b"transfer-encoding:") {
-                    self.framing.is_encoded = true;
-                }
-                Place::Head
+                if text.is_empty() { self.end_of_head() } else { self.field(text) }
             }
             Place::ChunkSize => {
                 let digits = text.split(|byte| *byte == b';').next().unwrap_or_default();
-                let digits = std::str::from_utf8(digits).unwrap_or_default();
+                let digits = std::str::from_utf8(digits.trim_ascii()).unwrap_or_default();
                 match u64::from_str_radix(digits, 16) {
                     Ok(0) => Place::Trailers,
                     Ok(size) => size.checked_add(2).map_or(Place::Lost, Place::Chunk),
@@ -141,7 +136,27 @@ impl Heads {
             }
             Place::Trailers if text.is_empty() => Place::Between,
             place => place,
+        };
+    }
+
+    /// Takes a line of a head. hyper refuses names with white space in them or around them.
+    fn field(&mut self, line: &[u8]) -> Place {
+        const LENGTH: &[u8] = b"content-length";
+        const ENCODING: &[u8] = b"transfer-encoding";
+
+        let Some(colon) = memchr::memchr(b':', line) else { return Place::Head };
+        let name = &line[..colon];
+        if name.len() == LENGTH.len() && name.eq_ignore_ascii_case(LENGTH) {
+            if self.framing.length.is_some() {
+                self.note(Fault::TwoFramings);
+            }
+            let digits = std::str::from_utf8(line[colon + 1..].trim_ascii()).unwrap_or_default();
+            let Ok(length) = digits.parse() else { return Place::Lost };
+            self.framing.length = Some(length);
+        } else if name.len() == ENCODING.len() && name.eq_ignore_ascii_case(ENCODING) {
+            self.framing.is_encoded = true;
         }
+        Place::Head
     }
 
     fn end_of_head(&mut self) -> Place {
@@ -152,44 +167,13 @@ impl Heads {
                 }
                 Place::ChunkSize
             }
-            Framing { length: Some(1..), .. } => Place::Body(self.framing.length.unwrap_or_default()),
+            Framing { length: Some(length @ 1..), .. } => Place::Body(length),
             Framing { .. } => Place::Between,
         }
     }
 
     fn note(&mut self, fault: Fault) {
         self.fault.get_or_insert((self.begun - 1, fault));
-    }
-}
-
-/// The start of a line, without white space and in lower case: enough to know the two fields that matter, however they
-/// are written.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    start: [u8; 48],
-    length: usize,
-    ends_in_carriage_return: bool,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { start: [0; 48], length: 0, ends_in_carriage_return: false }
-    }
-}
-
-impl Line {
-    fn push(&mut self, bytes: &[u8]) {
-        let Some(last) = bytes.last() else { return };
-        self.ends_in_carriage_return = *last == b'\r';
-        let mut visible = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-        for (place, byte) in self.start[self.length..].iter_mut().zip(&mut visible) {
-            *place = byte.to_ascii_lowercase();
-            self.length += 1;
-        }
-    }
-
-    fn text(&self) -> &[u8] {
-        &self.start[..self.length]
     }
 }
 
