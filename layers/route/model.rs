@@ -41,14 +41,15 @@ impl<'a> ModelField<'a> {
     ///
     /// # Errors
     ///
-    /// The whole body is read: one that is not a JSON object, or whose `model` is missing, doubled, or not a string is
-    /// refused. Two `model` keys would let this reader and the provider's see different ones.
+    /// A body that is not a JSON object, or whose `model` is missing, doubled, or not a string is refused: two `model` keys
+    /// would let this reader and the provider's see different ones. Of a body over 512 bytes, parts that cannot hold a
+    /// `model` are not read, and mistakes in them left to the provider to find.
     pub fn find(body: &'a [u8]) -> Result<Self, ModelError> {
         // As a rule there is nothing special about a body, and this is all.
         if let Some(span) = find_model(body)
-            && let Ok(name) = serde_json::from_slice::<Text<'a>>(&body[span.clone()])
+            && let Some(name) = string(&body[span.clone()])
         {
-            return Ok(Self { name: name.0, span });
+            return Ok(Self { name, span });
         }
         Self::find_slowly(body)
     }
@@ -71,10 +72,7 @@ impl<'a> ModelField<'a> {
         match found {
             Found::Nothing => Err(ModelError::Missing),
             Found::Twice => Err(ModelError::Twice),
-            Found::One(span) => {
-                let name = serde_json::from_slice::<Text<'a>>(&body[span.clone()]);
-                Ok(Self { name: name.map_err(|_| ModelError::NotAString)?.0, span })
-            }
+            Found::One(span) => Ok(Self { name: string(&body[span.clone()]).ok_or(ModelError::NotAString)?, span }),
         }
     }
 }
@@ -135,6 +133,14 @@ impl From<ModelError> for ErrorAnswer {
             ModelError::NotAString | ModelError::NotText => answer("invalid_model").param("model"),
             ModelError::NotAForm(_) => answer("invalid_multipart"),
         }
+    }
+}
+
+/// The text of a JSON string; `None` for any other value.
+fn string(json: &[u8]) -> Option<Cow<'_, str>> {
+    match json {
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => str::from_utf8(text).ok().map(Cow::Borrowed),
+        _ => Some(serde_json::from_slice::<Text<'_>>(json).ok()?.0),
     }
 }
 
@@ -248,8 +254,32 @@ mod tests {
         for body in [
             r#"{"model": "a"}"#,
             r#" { "messages" : [ { "role": "user", "content": "a \"quoted\"\n\u00e9 word" }, [], {}, -1.5e-7 ] , "model":"a","x":null } "#,
+            r#"{"model":"a","messages":[{"role":"model","content":"the \"model\" of it","model":"b"}]}"#,
+            r#"{"messages":[{"role":"user","content":"the \"model\": \\\"b\\\""}],"model":"a"}"#,
         ] {
             assert!(find_model(body.as_bytes()).is_some_and(|span| &body[span] == r#""a""#), "{body}");
+        }
+    }
+
+    #[test]
+    fn in_a_long_body_what_cannot_hold_a_model_is_the_provider_s_to_judge() {
+        let long = "y".repeat(1000);
+        for body in [
+            r#"{"model":"a","x":NaN,"long":"..."}"#,
+            r#"{"model":"a","x":"...",}"#,
+            r#"{"x":[1,2,"..." z],"n":01,"model":"a"}"#,
+        ] {
+            assert_eq!(ModelField::find(body.replace("...", &long).as_bytes()).expect("a model").name, "a", "{body}");
+            assert!(matches!(error(body), ModelError::NotJson { .. }), "{body}");
+        }
+        // A second one would not be.
+        for (body, expected) in [
+            (r#"{"model":"a","x":"..."}{"model":"b"}"#, ModelError::NotJson { line: 1, column: 1021 }),
+            (r#"{"model":"a","x":"...","m\u006fdel":"b"}"#, ModelError::Twice),
+            (r#"{"x":"...","y":{"a":1,"model":"b"}}"#, ModelError::Missing),
+            (r#"{"x":"..."],"model":{"a":1},"model":"b"}"#, ModelError::NotJson { line: 1, column: 1008 }),
+        ] {
+            assert_eq!(error(&body.replace("...", &long)), expected, "{body}");
         }
     }
 
@@ -257,9 +287,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn the_quick_look_finds_what_the_slow_one_does(body in nearly_json()) {
-            if find_model(body.as_bytes()).is_some() {
-                prop_assert_eq!(ModelField::find(body.as_bytes()), ModelField::find_slowly(body.as_bytes()));
+        fn the_quick_look_finds_what_the_slow_one_does(body in nearly_json(), spaces in 0usize..3) {
+            // What is behind the middle is looked for from the end.
+            let body = [body, " ".repeat(600)];
+            let body = [&body[..1], &body[..], &[&body[1][..], &body[0]].map(str::to_owned)][spaces].concat();
+            let slow = ModelField::find_slowly(body.as_bytes());
+            if find_model(body.as_bytes()).is_some() && !matches!(slow, Err(ModelError::NotJson { .. })) {
+                prop_assert_eq!(ModelField::find(body.as_bytes()), slow);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! A quick look through a JSON body, for the place of its `model`.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 mod block;
@@ -10,31 +11,37 @@ use block::Block;
 
 /// The value of the one `model` of a JSON object that is plain to read; `None` if it is not, for whatever reason.
 ///
-/// The whole body is checked, as a slower reader would. What is wrong with one, and what hides behind escapes in its
-/// keys, is left to that reader to say.
+/// What is certain without a look at all of a body is not looked at. Where `"model"` stands once, all that it takes to
+/// know whether it is a key of the outermost object is what stands in front of it, or what stands behind it; the shorter
+/// of the two is read. The rest is for the provider to judge. What is wrong with a body that is read, and what hides
+/// behind escapes in its keys, is left to a slower reader to say.
 pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
+    let text = body.trim_ascii();
+    if !text.starts_with(b"{") || !text.ends_with(b"}") {
+        return None;
+    }
+    let mut places = MODEL.find_iter(body);
+    let place = places.next()?;
+    let is_certain = body.len() > SHORT && places.next().is_none() && ESCAPED_LETTER.find(body).is_none();
     let mut scan = Scan { body, at: 0, block: Block::first(body) };
-    let mut model = None;
-    scan.skip_space();
-    scan.expect(b'{')?;
-    loop {
-        let key = scan.key()?;
-        scan.skip_space();
-        let start = scan.at;
-        scan.value()?;
-        if key == b"model" && model.replace(start..scan.at).is_some() {
-            return None;
-        }
-        scan.skip_space();
-        match scan.next()? {
-            b',' => {}
-            b'}' => break,
-            _ => return None,
-        }
+    if is_certain && place > body.len() / 2 && body[..place].trim_ascii_end().ends_with(b",") {
+        // If its object ends where the body does, it is the outermost one.
+        scan.at = place;
+        return scan.model(false);
     }
     scan.skip_space();
-    (scan.at == body.len()).then_some(model)?
+    scan.expect(b'{')?;
+    scan.model(is_certain)
 }
+
+/// A body of so many bytes is read as a whole.
+const SHORT: usize = 512;
+
+/// The key as it is nearly always written. Inside of a string, its quotes have backslashes before them.
+static MODEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"model\""));
+
+/// The start of every other way to write it: each of its letters is one of `\u0060` to `\u006f`.
+static ESCAPED_LETTER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\\u006"));
 
 struct Scan<'a> {
     body: &'a [u8],
@@ -43,6 +50,33 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// The value of the one `model` among the fields from here on: up to it, or up to the end of the object and the body.
+    fn model(&mut self, stops_there: bool) -> Option<Range<usize>> {
+        let mut model = None;
+        loop {
+            let key = self.key()?;
+            self.skip_space();
+            let start = self.at;
+            self.value()?;
+            if key == b"model" {
+                if model.replace(start..self.at).is_some() {
+                    return None;
+                }
+                if stops_there {
+                    return model;
+                }
+            }
+            self.skip_space();
+            match self.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.skip_space();
+        (self.at == self.body.len()).then_some(model)?
+    }
+
     fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
