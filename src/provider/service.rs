@@ -66,8 +66,8 @@ struct Shared {
 
 struct Settings {
     base: BaseUrl,
-    headers: HeaderMap,
-    credential: Option<(HeaderName, HeaderValue)>,
+    /// The headers that replace the client's, the credential among them.
+    own: HeaderMap,
     dialect: Option<Spoken>,
     /// Finds the credential in what comes back.
     secret: Option<Finder<'static>>,
@@ -75,27 +75,32 @@ struct Settings {
     timeouts: Timeouts,
 }
 
-/// A dialect, and the credential in its form.
+/// A dialect, with the headers that its requests have instead of the others.
 struct Spoken {
     dialect: Dialect,
-    credential: Option<(HeaderName, HeaderValue)>,
+    own: HeaderMap,
+    /// Those that a request only has if the client sends none.
+    defaults: HeaderMap,
 }
 
 /// Builds a [`Provider`].
-pub struct ProviderBuilder(Settings);
+pub struct ProviderBuilder {
+    settings: Settings,
+    headers: HeaderMap,
+}
 
 impl Provider {
     /// A provider below `base_url`, or `None` if that has no scheme or host.
     pub fn builder(base_url: &Uri) -> Option<ProviderBuilder> {
-        Some(ProviderBuilder(Settings {
+        let settings = Settings {
             base: BaseUrl::new(base_url)?,
-            headers: HeaderMap::new(),
-            credential: None,
+            own: HeaderMap::new(),
             dialect: None,
             secret: None,
             client_credential: Credential::Clients,
             timeouts: Timeouts::default(),
-        }))
+        };
+        Some(ProviderBuilder { settings, headers: HeaderMap::new() })
     }
 }
 
@@ -103,7 +108,7 @@ impl ProviderBuilder {
     /// Sets a header on every request, replacing the client's, and the credential if that is in it.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers.insert(name, value);
+        self.headers.insert(name, value);
         self
     }
 
@@ -111,22 +116,25 @@ impl ProviderBuilder {
     #[must_use]
     pub fn credential(mut self, name: HeaderName, mut value: HeaderValue, secret: &str) -> Self {
         value.set_sensitive(true);
-        self.0.secret = (!secret.is_empty()).then(|| Finder::new(secret).into_owned());
-        self.0.credential = Some((name, value));
+        self.settings.secret = (!secret.is_empty()).then(|| Finder::new(secret).into_owned());
+        self.settings.own = HeaderMap::from_iter([(name, value)]);
         self
     }
 
     /// Sends requests for the paths of this dialect with its own headers, and the credential in its own form.
     #[must_use]
     pub fn dialect(mut self, dialect: &Dialect, credential: Option<(HeaderName, HeaderValue)>) -> Self {
-        self.0.dialect = Some(Spoken { dialect: dialect.clone(), credential });
+        let defaults = dialect.headers.iter();
+        let defaults = defaults.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let (own, defaults) = (credential.into_iter().collect(), defaults.collect());
+        self.settings.dialect = Some(Spoken { dialect: dialect.clone(), own, defaults });
         self
     }
 
     /// Lets the client's own `Authorization` and key headers travel on.
     #[must_use]
     pub fn forward_client_auth(mut self) -> Self {
-        self.0.client_credential = Credential::Forwarded;
+        self.settings.client_credential = Credential::Forwarded;
         self
     }
 
@@ -134,21 +142,25 @@ impl ProviderBuilder {
     /// [`OAuthLayer`](pointsman_layers::oauth::OAuthLayer), has replaced the client's.
     #[must_use]
     pub fn credential_from_above(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.0.client_credential = Credential::FromAbove(headers.into_iter().collect());
+        self.settings.client_credential = Credential::FromAbove(headers.into_iter().collect());
         self
     }
 
     /// Replaces the default timeouts. That for connections is the [`Client`]'s.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.0.timeouts = timeouts;
+        self.settings.timeouts = timeouts;
         self
     }
 
     /// The provider, on this client.
     pub fn build(self, client: Client) -> Provider {
-        let http1 = self.0.base.root().and_then(|root| Http1::new(client.connector.clone(), &root));
-        Provider { shared: Arc::new(Shared { client, http1, settings: self.0 }) }
+        let Self { mut settings, headers } = self;
+        let http1 = settings.base.root().and_then(|root| Http1::new(client.connector.clone(), &root));
+        for own in [&mut settings.own].into_iter().chain(settings.dialect.as_mut().map(|spoken| &mut spoken.own)) {
+            own.extend(headers.clone());
+        }
+        Provider { shared: Arc::new(Shared { client, http1, settings }) }
     }
 }
 
@@ -161,7 +173,7 @@ impl Service<Request<ReplayBody>> for Provider {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<ReplayBody>) -> ProviderFuture {
+    fn call(&mut self, request: Request<ReplayBody>) -> ProviderFuture {
         let shared = &self.shared;
         let Shared { client, http1, settings } = &**shared;
         // A credential may bring along the base URL that it is for.
@@ -171,14 +183,17 @@ impl Service<Request<ReplayBody>> for Provider {
             Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
         };
         let spoken = settings.dialect.as_ref().filter(|spoken| spoken.dialect.covers(request.uri().path()));
-        *request.uri_mut() = url;
-        // The version is the client's; the connection to the provider has its own.
-        *request.version_mut() = http::Version::HTTP_11;
-        headers::clean_request(request.headers_mut(), &settings.client_credential);
-        settings.put_headers(request.headers_mut(), spoken);
-        let response = match http1.as_ref().filter(|http1| http1.reaches(request.uri())) {
-            Some(http1) => Sent::Http1(http1.request(request)),
-            None => Sent::Hyper(client.inner.request(request)),
+        let (mut parts, body) = request.into_parts();
+        let fields = settings.fields(&parts.headers, spoken);
+        let response = match http1.as_ref().filter(|http1| http1.reaches(&url)) {
+            Some(http1) => Sent::Http1(http1.request(parts.method.clone(), &url, fields, body)),
+            None => {
+                parts.headers = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+                parts.uri = url;
+                // The version is the client's; the connection to the provider has its own.
+                parts.version = http::Version::HTTP_11;
+                Sent::Hyper(client.inner.request(Request::from_parts(parts, body)))
+            }
         };
         let timer = tokio::time::sleep(settings.timeouts.headers);
         ProviderFuture { state: State::Sent { response, timer }, shared: Arc::clone(shared) }
@@ -186,16 +201,19 @@ impl Service<Request<ReplayBody>> for Provider {
 }
 
 impl Settings {
-    fn put_headers(&self, headers: &mut HeaderMap, spoken: Option<&Spoken>) {
-        if let Some((name, value)) = spoken.map_or(&self.credential, |spoken| &spoken.credential) {
-            headers.insert(name, value.clone());
-        }
-        for (name, value) in spoken.map_or(&[][..], |spoken| spoken.dialect.headers) {
-            headers.entry(*name).or_insert(HeaderValue::from_static(value));
-        }
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
-        }
+    /// The headers of a request to the provider.
+    fn fields<'a>(
+        &'a self,
+        client: &'a HeaderMap,
+        spoken: Option<&'a Spoken>,
+    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        let own = spoken.map_or(&self.own, |spoken| &spoken.own);
+        // They are few, so this is faster than to look one up.
+        let is_own = |name: &HeaderName| own.keys().any(|own| own == name);
+        let clients = headers::travelling(client, &self.client_credential).filter(move |(name, _)| !is_own(name));
+        let defaults = spoken.into_iter().flat_map(|spoken| &spoken.defaults);
+        let missing = defaults.filter(move |(name, _)| !is_own(name) && !client.contains_key(*name));
+        own.iter().chain(missing).chain(clients)
     }
 }
 
@@ -207,7 +225,7 @@ impl fmt::Debug for Provider {
 
 impl fmt::Debug for ProviderBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderBuilder").field("base", &self.0.base).finish_non_exhaustive()
+        f.debug_struct("ProviderBuilder").field("base", &self.settings.base).finish_non_exhaustive()
     }
 }
 

@@ -7,14 +7,11 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::request::Parts;
 use pointsman_layers::body::ReplayBody;
 use tokio::{
     io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf},
     net::TcpStream,
 };
-
-use super::head;
 
 /// How much is read at a time, at first and at the most.
 const READ: usize = 8 * 1024;
@@ -31,19 +28,17 @@ pub(super) struct Connection {
     pub(super) read: BytesMut,
     /// How much to read the next time.
     reach: usize,
-    head: BytesMut,
     unsent: VecDeque<Bytes>,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, read: BytesMut::new(), reach: READ, head: BytesMut::new(), unsent: VecDeque::new() }
+        Self { stream, read: BytesMut::new(), reach: READ, unsent: VecDeque::new() }
     }
 
     /// Makes a request the next thing to be written.
-    pub(super) fn send(&mut self, parts: &Parts, body: ReplayBody) {
-        head::write(parts, body.len(), &mut self.head);
-        self.unsent.push_back(self.head.split().freeze());
+    pub(super) fn send(&mut self, head: Bytes, body: ReplayBody) {
+        self.unsent.push_back(head);
         self.unsent.extend(body.into_segments());
     }
 

@@ -5,7 +5,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Method, Response, request::Parts};
+use bytes::Bytes;
+use http::{Method, Response};
 use hyper_rustls::MaybeHttpsStream;
 use pointsman_layers::body::ReplayBody;
 
@@ -21,20 +22,25 @@ pub(in crate::provider) struct Exchange {
 
 enum State {
     /// There is no connection yet. Boxed, as it is large and rare.
-    Connecting(Box<(Dialing, Parts, ReplayBody)>),
+    Connecting(Box<(Dialing, Bytes, ReplayBody)>),
     Sent(Box<Connection>),
     Over,
 }
 
 impl Exchange {
-    pub(super) fn on(mut connection: Box<Connection>, pool: &Arc<Pool>, parts: &Parts, body: ReplayBody) -> Self {
-        connection.send(parts, body);
-        Self { state: State::Sent(connection), method: parts.method.clone(), pool: Arc::clone(pool) }
+    pub(super) fn on(
+        mut connection: Box<Connection>,
+        pool: &Arc<Pool>,
+        method: Method,
+        head: Bytes,
+        body: ReplayBody,
+    ) -> Self {
+        connection.send(head, body);
+        Self { state: State::Sent(connection), method, pool: Arc::clone(pool) }
     }
 
-    pub(super) fn connect(dialing: Dialing, pool: &Arc<Pool>, parts: Parts, body: ReplayBody) -> Self {
-        let method = parts.method.clone();
-        Self { state: State::Connecting(Box::new((dialing, parts, body))), method, pool: Arc::clone(pool) }
+    pub(super) fn connect(dialing: Dialing, pool: &Arc<Pool>, method: Method, head: Bytes, body: ReplayBody) -> Self {
+        Self { state: State::Connecting(Box::new((dialing, head, body))), method, pool: Arc::clone(pool) }
     }
 }
 
@@ -46,13 +52,13 @@ impl Future for Exchange {
         loop {
             match &mut this.state {
                 State::Connecting(waiting) => {
-                    let (dialing, parts, body) = &mut **waiting;
+                    let (dialing, head, body) = &mut **waiting;
                     let stream = match ready!(Pin::new(dialing).poll(cx)).map_err(Error::Connect)? {
                         MaybeHttpsStream::Http(stream) => stream.into_inner(),
                         MaybeHttpsStream::Https(_) => return Poll::Ready(Err(Error::Connect("TLS on http".into()))),
                     };
                     let mut connection = Box::new(Connection::new(stream));
-                    connection.send(parts, std::mem::take(body));
+                    connection.send(std::mem::take(head), std::mem::take(body));
                     this.state = State::Sent(connection);
                 }
                 State::Sent(connection) => {

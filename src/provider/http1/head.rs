@@ -2,49 +2,52 @@
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use bytes::{BufMut as _, BytesMut};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, response,
-};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, response};
 
 use super::{Error, body::Framing, chunks::Chunks, malformed};
+
+/// Room for the head of a request, in bytes; a larger one takes more.
+const USUAL_HEAD: usize = 1024;
 
 /// The largest head of an answer, in bytes, and the most fields in it.
 const LARGEST_HEAD: usize = 256 * 1024;
 pub(super) const MOST_FIELDS: usize = 128;
 
 /// Writes the head of a request with a body of this length. The URL gives the target, and the host unless a field does.
-pub(super) fn write(parts: &Parts, length: usize, out: &mut BytesMut) {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
-    let host = parts.headers.get(header::HOST).map_or(authority.as_bytes(), HeaderValue::as_bytes);
-    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    out.reserve(parts.method.as_str().len() + target.len() + host.len() + fields.sum::<usize>() + 64);
-    for piece in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
-        out.put_slice(piece.as_bytes());
+pub(super) fn write<'a>(
+    method: &Method,
+    url: &Uri,
+    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    length: usize,
+) -> Bytes {
+    let mut out = Vec::with_capacity(USUAL_HEAD);
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    for piece in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(piece.as_bytes());
     }
-    write_field("host", host, out);
     // Two hosts or lengths would leave it to the provider which of them counts.
-    let others = parts.headers.iter().filter(|(name, _)| ![header::HOST, header::CONTENT_LENGTH].contains(name));
-    for (name, value) in others {
-        write_field(name.as_str(), value.as_bytes(), out);
-    }
-    if length > 0 || !matches!(parts.method, Method::GET | Method::HEAD) {
-        // The digits from the last to the first.
-        let (mut digits, mut start, mut rest) = ([b'0'; 20], 20, length);
-        while rest > 0 || start == 20 {
-            start -= 1;
-            digits[start] += (rest % 10) as u8;
-            rest /= 10;
+    let mut has_host = false;
+    for (name, value) in fields.filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+        if *name != header::HOST || !std::mem::replace(&mut has_host, true) {
+            write_field(name.as_str(), value.as_bytes(), &mut out);
         }
-        write_field("content-length", &digits[start..], out);
     }
-    out.put_slice(b"\r\n");
+    if !has_host {
+        let host = url.authority().map_or("", |authority| authority.as_str());
+        write_field("host", host.as_bytes(), &mut out);
+    }
+    if length > 0 || !matches!(*method, Method::GET | Method::HEAD) {
+        write_field("content-length", itoa::Buffer::new().format(length).as_bytes(), &mut out);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.into()
 }
 
-fn write_field(name: &str, value: &[u8], out: &mut BytesMut) {
+fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(name.len() + value.len() + 4);
     for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.put_slice(piece);
+        out.extend_from_slice(piece);
     }
 }
 

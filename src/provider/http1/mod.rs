@@ -16,7 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::{Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use pointsman_layers::body::ReplayBody;
 use tower_service::Service as _;
 
@@ -47,14 +47,20 @@ impl Http1 {
         self.host.scheme() == url.scheme() && self.host.authority() == url.authority()
     }
 
-    /// Sends a request whose URL this client [reaches](Self::reaches).
-    pub(super) fn request(&self, request: Request<ReplayBody>) -> Exchange {
-        let (parts, body) = request.into_parts();
+    /// Sends a request with these fields to a URL that this client [reaches](Self::reaches).
+    pub(super) fn request<'a>(
+        &self,
+        method: Method,
+        url: &Uri,
+        fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        body: ReplayBody,
+    ) -> Exchange {
+        let head = head::write(&method, url, fields, body.len());
         match self.pool.take() {
-            Some(connection) => Exchange::on(connection, &self.pool, &parts, body),
+            Some(connection) => Exchange::on(connection, &self.pool, method, head, body),
             None => {
                 let mut connector = self.connector.clone();
-                Exchange::connect(connector.call(self.host.clone()), &self.pool, parts, body)
+                Exchange::connect(connector.call(self.host.clone()), &self.pool, method, head, body)
             }
         }
     }
