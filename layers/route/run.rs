@@ -1,11 +1,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::{self, Entry},
-    request::Parts,
-};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -102,8 +98,9 @@ impl<B> Run<B> {
             Some(span) => target.edit(&self.body, span),
             None => self.body.clone(),
         };
-        if let Entry::Occupied(mut length) = parts.headers.entry(header::CONTENT_LENGTH) {
-            length.insert(body.len().into());
+        if body.len() != self.body.len() {
+            // Of the client's body. This one tells its own.
+            parts.headers.remove(header::CONTENT_LENGTH);
         }
         Some(Request::from_parts(parts, body))
     }

@@ -285,8 +285,10 @@ async fn a_candidate_gets_the_client_s_request_with_its_own_model() {
         assert_eq!(request.extensions().get::<&str>(), Some(&"kept"));
         let expected = body.replacen(r#""fast""#, model, 1);
         assert_eq!(request.body().to_bytes(), expected);
-        assert_eq!(request.headers()["content-length"], *expected.len().to_string());
-        assert_eq!(request.headers().len(), 3);
+        // A length that is no longer right goes; the body tells its own.
+        let length = request.headers().get("content-length").map(|length| length.to_str().unwrap());
+        assert_eq!(length, (expected == body).then_some(&*body.len().to_string()));
+        assert_eq!(request.headers().len(), 2 + usize::from(length.is_some()));
     }
 }
 
