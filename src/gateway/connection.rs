@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ impl Connection {
     /// Ready when the server stops and waits no longer for the requests that are under way: what is still to be said
     /// has to be said now.
     pub fn cut(&self) -> Cut {
-        Cut { notified: None, shared: Arc::clone(&self.0) }
+        Cut { notified: None, waker: None, shared: Arc::clone(&self.0) }
     }
 
     /// Makes every [`Cut`] of this connection ready.
@@ -56,6 +56,8 @@ impl Connection {
 pub struct Cut {
     #[pin]
     notified: Option<OwnedNotified>,
+    /// The task that is woken.
+    waker: Option<Waker>,
     shared: Arc<Shared>,
 }
 
@@ -64,17 +66,18 @@ impl Future for Cut {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.notified.is_none() {
-            this.notified.set(Some(Arc::clone(&this.shared.cutting).notified_owned()));
+        // It is looked at for each piece of a stream, and takes a lock only once.
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if this.notified.is_none() {
+                this.notified.set(Some(Arc::clone(&this.shared.cutting).notified_owned()));
+            }
+            if this.notified.as_pin_mut().is_some_and(|notified| notified.poll(cx).is_ready()) {
+                return Poll::Ready(());
+            }
+            *this.waker = Some(cx.waker().clone());
         }
-        // It is registered now, so a cut after this look wakes it.
-        if this.shared.is_cut.load(SeqCst) {
-            return Poll::Ready(());
-        }
-        match this.notified.as_pin_mut() {
-            Some(notified) => notified.poll(cx),
-            None => Poll::Pending,
-        }
+        // A cut after this look wakes the task.
+        if this.shared.is_cut.load(SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
