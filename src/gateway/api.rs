@@ -121,6 +121,9 @@ fn unknown_path(method: &Method, path: &str) -> Response<CoreBody> {
 
 /// Where `/v1/…` starts in a path: at once, or behind the prefix that the gateway is mounted at.
 pub(super) fn api_start(path: &str) -> Option<usize> {
+    if path.starts_with("/v1/") {
+        return Some(0);
+    }
     path.match_indices("/v1").map(|(at, _)| at).find(|at| matches!(path.as_bytes().get(at + 3), None | Some(b'/')))
 }
 

@@ -100,7 +100,7 @@ fn report(trail: &Trail, headers: &mut HeaderMap) {
     if let Some(answered) = trail.answered() {
         name(&answered.provider, &answered.model, headers);
     }
-    headers.insert(ATTEMPTS, trail.sent().into());
+    headers.insert(ATTEMPTS, HeaderValue::from(trail.sent()));
     timing(trail, headers);
 }
 
@@ -127,16 +127,18 @@ pub(super) fn timing(trail: &Trail, headers: &mut HeaderMap) {
 /// The metric of an attempt: `attempt1;dur=3.7;desc="groq/llama-3.3-70b: 200"`.
 fn entry(number: usize, attempt: &Attempt) -> String {
     let tenths = (attempt.elapsed.as_micros() + 50) / 100;
-    let mut entry = String::with_capacity(64 + attempt.provider.len() + attempt.model.len());
-    let mut write = || {
-        write!(entry, "attempt{number};dur={}.{};desc=\"", tenths / 10, tenths % 10)?;
-        let mut quoted = Quoted(&mut entry);
-        for piece in [&attempt.provider, "/", &attempt.model, ": "] {
-            quoted.write_str(piece)?;
-        }
-        write_words(&attempt.outcome, &mut quoted)
-    };
-    write().expect("writing to a string does not fail");
+    let (mut digits, mut entry) = (itoa::Buffer::new(), String::with_capacity(96));
+    entry.push_str("attempt");
+    entry.push_str(digits.format(number));
+    entry.push_str(";dur=");
+    entry.push_str(digits.format(tenths / 10));
+    entry.push('.');
+    entry.push_str(digits.format(tenths % 10));
+    entry.push_str(";desc=\"");
+    let mut quoted = Quoted(&mut entry);
+    let pieces = [&*attempt.provider, "/", &*attempt.model, ": "];
+    let written = pieces.into_iter().try_for_each(|piece| quoted.write_str(piece));
+    written.and_then(|()| write_words(&attempt.outcome, &mut quoted)).expect("writing to a string does not fail");
     entry.push('"');
     entry
 }
@@ -145,14 +147,13 @@ fn entry(number: usize, attempt: &Attempt) -> String {
 struct Quoted<'a>(&'a mut String);
 
 impl fmt::Write for Quoted<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_special = |c: char| matches!(c, '"' | '\\');
-        for piece in text.split_inclusive(is_special) {
-            match piece.strip_suffix(is_special) {
-                Some(plain) => self.0.extend([plain, "\\", &piece[plain.len()..]]),
-                None => self.0.push_str(piece),
-            }
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        while let Some(special) = memchr::memchr2(b'"', b'\\', text.as_bytes()) {
+            let (plain, rest) = text.split_at(special);
+            self.0.extend([plain, "\\", &rest[..1]]);
+            text = &rest[1..];
         }
+        self.0.push_str(text);
         Ok(())
     }
 }

@@ -1,10 +1,8 @@
 use std::task::{Context, Poll};
 
-use http::{Request, header};
+use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
-
-use super::client_keys;
 
 /// Marks what clients authenticate with, so that nothing prints it.
 ///
@@ -39,10 +37,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        const SENSITIVE: [http::HeaderName; 4] =
-            [header::AUTHORIZATION, header::COOKIE, client_keys::X_API_KEY, client_keys::API_KEY];
         for (name, value) in request.headers_mut() {
-            if SENSITIVE.contains(name) {
+            // Compared as text, whose length tells most of them apart.
+            if matches!(name.as_str(), "authorization" | "cookie" | "x-api-key" | "api-key") {
                 value.set_sensitive(true);
             }
         }
