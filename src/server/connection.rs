@@ -33,7 +33,7 @@ use super::{
 use crate::gateway::request_id::Ids;
 
 /// The time that the other end has to take part in the end of a connection.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What the server wants of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

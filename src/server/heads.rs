@@ -37,8 +37,10 @@ enum Place {
     /// So many bytes of a chunk and of the line end behind it are left.
     Chunk(u64),
     Trailers,
-    /// Not to be followed: HTTP/2, or broken.
+    /// Not to be followed.
     Lost,
+    /// Another protocol, whose connections end in another way.
+    Http2,
 }
 
 /// What the head says of the body.
@@ -58,6 +60,11 @@ impl Heads {
         self.place == Place::Head
     }
 
+    /// Whether something is still to come of what has begun, or comes behind what was refused.
+    pub(super) fn is_followed_by_more(&self) -> bool {
+        !matches!(self.place, Place::Between | Place::Http2) || self.fault.is_some()
+    }
+
     /// How many heads have begun.
     pub(super) fn begun(&self) -> u64 {
         self.begun
@@ -72,7 +79,7 @@ impl Heads {
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = match self.place {
-                Place::Lost => return,
+                Place::Lost | Place::Http2 => return,
                 Place::Body(left) | Place::Chunk(left) => {
                     let here = left.min(bytes.len() as u64);
                     self.place = match (self.place, left - here) {
@@ -118,7 +125,7 @@ impl Heads {
             text => (text, false),
         };
         self.place = match self.place {
-            Place::Head if text == b"PRI * HTTP/2.0" => Place::Lost,
+            Place::Head if text == b"PRI * HTTP/2.0" => Place::Http2,
             Place::Head => {
                 if !ends_well {
                     self.note(Fault::BareLineFeed);

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use pointsman_layers::body::ErrorAnswer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{heads::Heads, state::State};
+use super::{heads::Heads, linger::Linger, state::State};
 
 /// What a client hears whose head took too long.
 fn late() -> Vec<u8> {
@@ -45,11 +45,13 @@ pub(super) struct Watched<I> {
     /// Whether the last write went through; else a part of an answer may be on its way.
     may_write: bool,
     has_timed_out: bool,
+    /// After the last word.
+    linger: Option<Linger>,
 }
 
 impl<I> Watched<I> {
     pub(super) fn new(io: I, state: Arc<State>) -> Self {
-        Self { io, heads: Heads::new(), state, may_write: true, has_timed_out: false }
+        Self { io, heads: Heads::new(), state, may_write: true, has_timed_out: false, linger: None }
     }
 }
 
@@ -80,7 +82,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncWrite> AsyncWrite for Watched<I> {
+impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = this.io.poll_write(cx, bytes);
@@ -115,6 +117,14 @@ impl<I: AsyncWrite> AsyncWrite for Watched<I> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().io.poll_shutdown(cx)
+        let mut this = self.project();
+        let linger = match this.linger {
+            Some(linger) => linger,
+            None => {
+                ready!(this.io.as_mut().poll_shutdown(cx))?;
+                this.linger.insert(Linger::new(this.heads.is_followed_by_more()))
+            }
+        };
+        linger.poll(this.io, cx).map(Ok)
     }
 }

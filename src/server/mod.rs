@@ -3,6 +3,7 @@
 mod connection;
 mod heads;
 mod io;
+mod linger;
 mod refuse;
 mod state;
 mod strict;

@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod stop;
 mod tls;
+mod unread;
 
 use pointsman::server::{Limits, Tls};
 use support::{Site, Upstream, backend, backends};
