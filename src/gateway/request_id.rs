@@ -42,7 +42,8 @@ impl Ids {
         headers.get(&REQUEST_ID).cloned().unwrap_or_else(|| self.next())
     }
 
-    fn next(&self) -> HeaderValue {
+    /// A new one.
+    pub(crate) fn next(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut id = Vec::with_capacity(self.instance.len() + 17);
         id.extend_from_slice(self.instance.as_bytes());

@@ -70,7 +70,7 @@ impl Connections {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let service = TowerToHyperService::new(Strict::new(service, Arc::clone(&state), self.ids.clone()));
-        let io = TokioIo::new(Watched::new(io, Arc::clone(&state)));
+        let io = TokioIo::new(Watched::new(io, Arc::clone(&state), self.ids.clone()));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut late = pin!(tokio::time::sleep(self.keep_alive_timeout));
         let mut is_leaving = false;

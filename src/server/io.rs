@@ -5,36 +5,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::StatusCode;
+use bytes::{Buf as _, Bytes};
 use pin_project::pin_project;
-use pointsman_layers::body::ErrorAnswer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{heads::Heads, linger::Linger, state::State};
+use super::{
+    heads::Heads,
+    linger::Linger,
+    refuse::{instead_of, late, raw_answer},
+    state::State,
+};
+use crate::gateway::request_id::Ids;
 
-/// What a client hears whose head took too long.
-fn late() -> Vec<u8> {
-    let message = "the head of the request did not come in time";
-    raw_answer(&ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message))
-}
-
-/// An answer outside of hyper, after which the connection is closed.
-pub(super) fn raw_answer(answer: &ErrorAnswer) -> Vec<u8> {
-    let (status, json) = (answer.status(), answer.to_json());
-    let mut bytes = format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-        json.len()
-    )
-    .into_bytes();
-    for (name, value) in answer.headers() {
-        bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(&json);
-    bytes
-}
-
-/// A connection's stream, whose reader looks out for what hyper does not tell, and which answers a late head.
+/// A connection's stream. Its reader looks out for what hyper does not tell, and answers a late head; its writer says in
+/// full what hyper refuses by itself.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct Watched<I> {
@@ -42,16 +26,56 @@ pub(super) struct Watched<I> {
     io: I,
     heads: Heads,
     state: Arc<State>,
+    ids: Ids,
     /// Whether the last write went through; else a part of an answer may be on its way.
     may_write: bool,
     has_timed_out: bool,
+    /// So many requests of the service are answered, and hyper has sent all of that.
+    answered: u64,
+    /// What is left to be sent of a refusal.
+    refusal: Option<Bytes>,
     /// After the last word.
     linger: Option<Linger>,
 }
 
 impl<I> Watched<I> {
-    pub(super) fn new(io: I, state: Arc<State>) -> Self {
-        Self { io, heads: Heads::new(), state, may_write: true, has_timed_out: false, linger: None }
+    pub(super) fn new(io: I, state: Arc<State>, ids: Ids) -> Self {
+        Self {
+            io,
+            heads: Heads::new(),
+            state,
+            ids,
+            may_write: true,
+            has_timed_out: false,
+            answered: 0,
+            refusal: None,
+            linger: None,
+        }
+    }
+}
+
+impl<I: AsyncWrite> Watched<I> {
+    /// Whether hyper says this by itself, to a head of HTTP/1 that it cannot read. It says so once, in one piece, when
+    /// all that came before is sent, and sends nothing behind it. Its own words are kept back, and better ones put in
+    /// their place.
+    fn replaces(self: Pin<&mut Self>, bytes: &[u8]) -> bool {
+        let this = self.project();
+        let is_hyper_s = this.state.answered() == Some(*this.answered) && bytes.starts_with(b"HTTP/1.");
+        if is_hyper_s {
+            *this.refusal = Some(raw_answer(instead_of(bytes, this.state.next_fault()), this.ids));
+        }
+        is_hyper_s
+    }
+
+    fn poll_refusal(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut this = self.project();
+        while let Some(left) = this.refusal.as_mut().filter(|left| !left.is_empty()) {
+            match ready!(this.io.as_mut().poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => left.advance(sent),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -61,7 +85,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for Watched<I> {
         if this.state.is_expired() {
             if this.heads.is_inside_head() && *this.may_write && !std::mem::replace(this.has_timed_out, true) {
                 // As far as it goes: nobody waits for a client that is late already.
-                let _ = this.io.as_mut().poll_write(cx, &late());
+                let _ = this.io.as_mut().poll_write(cx, &raw_answer(late(), this.ids));
                 let _ = this.io.poll_flush(cx);
             }
             // Nothing read is the end of the stream.
@@ -83,7 +107,10 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for Watched<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.as_mut().replaces(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let this = self.project();
         let written = this.io.poll_write(cx, bytes);
         if written.is_ready() {
@@ -94,13 +121,16 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+        if slices.first().is_some_and(|first| self.as_mut().replaces(first)) {
+            return Poll::Ready(Ok(whole));
+        }
         let this = self.project();
         let written = this.io.poll_write_vectored(cx, slices);
-        let whole: usize = slices.iter().map(|slice| slice.len()).sum();
         if written.is_ready() {
             this.state.has_sent();
         }
@@ -112,17 +142,25 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().io.poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_refusal(cx))?;
+        let this = self.project();
+        ready!(this.io.poll_flush(cx))?;
+        // hyper flushes when it has written everything.
+        if let Some(answered) = this.state.answered() {
+            *this.answered = answered;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_refusal(cx))?;
         let mut this = self.project();
         let linger = match this.linger {
             Some(linger) => linger,
             None => {
                 ready!(this.io.as_mut().poll_shutdown(cx))?;
-                this.linger.insert(Linger::new(this.heads.is_followed_by_more()))
+                this.linger.insert(Linger::new(this.refusal.is_some() || this.heads.is_followed_by_more()))
             }
         };
         linger.poll(this.io, cx).map(Ok)

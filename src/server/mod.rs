@@ -136,9 +136,10 @@ impl Server {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Self { listener, limits, tls } = self;
-        let serving = Connections::new(&limits, Ids::new(instance_id()));
+        let ids = Ids::new(instance_id());
+        let serving = Connections::new(&limits, ids.clone());
         let places = Arc::new(Semaphore::new(limits.connections));
-        let refusals = Refusals::new(tls.is_some());
+        let refusals = Refusals::new(tls.is_some(), ids);
         // Looks for new certificates as long as this server runs.
         let _watching = tls.as_ref().map(Tls::watch);
         let (phase, phases) = watch::channel(Phase::Serve);

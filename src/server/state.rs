@@ -78,11 +78,24 @@ impl State {
     pub(super) fn take(self: &Arc<Self>) -> (InFlight, Option<Fault>) {
         let number = self.taken.fetch_add(1, SeqCst);
         self.in_flight.fetch_add(1, SeqCst);
-        let fault = (self.fault_at.load(SeqCst) == number).then(|| match self.fault.load(SeqCst) {
+        (InFlight(Arc::clone(self)), self.fault_of(number))
+    }
+
+    fn fault_of(&self, request: u64) -> Option<Fault> {
+        (self.fault_at.load(SeqCst) == request).then(|| match self.fault.load(SeqCst) {
             fault if fault == Fault::BareLineFeed as u8 => Fault::BareLineFeed,
             _ => Fault::TwoFramings,
-        });
-        (InFlight(Arc::clone(self)), fault)
+        })
+    }
+
+    /// How many requests the service was given, if all of them are answered.
+    pub(super) fn answered(&self) -> Option<u64> {
+        (self.in_flight.load(SeqCst) == 0).then(|| self.taken.load(SeqCst))
+    }
+
+    /// What is wrong with the head of the request that comes next.
+    pub(super) fn next_fault(&self) -> Option<Fault> {
+        self.fault_of(self.taken.load(SeqCst))
     }
 
     /// What the connection waits for, and since when; nothing while it has requests to answer.

@@ -70,7 +70,7 @@ where
     }
 }
 
-fn of_two_readings(fault: Fault) -> ErrorAnswer {
+pub(super) fn of_two_readings(fault: Fault) -> ErrorAnswer {
     let (code, message) = match fault {
         Fault::BareLineFeed => ("invalid_line_end", "the lines of a request's head end with CR LF"),
         Fault::TwoFramings => ("ambiguous_length", "a request has one Content-Length, or a Transfer-Encoding alone"),

@@ -1,10 +1,14 @@
 //! Heads that another server on the way could read in another way, and odd ones that are fine.
 
+use std::time::Duration;
+
 use pointsman::server::Limits;
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use tokio::task::JoinSet;
 
 use crate::{
-    CHAT, GOOD, request, serve,
-    support::{Answer, Client, Ended, Reply, Site, Upstream},
+    CHAT, GOOD, request, serve, serve_with,
+    support::{Answer, Client, Ended, Gate, Reply, Site, Upstream, guard},
 };
 
 const HELLO: &str = "HTTP/1.1 200 OK";
@@ -55,13 +59,18 @@ async fn of_two_readings_are_refused_and_the_connection_closed() {
     assert!(upstream.requests().is_empty());
 }
 
-/// hyper's own refusals are a bare status.
+/// hyper finds these out by itself, before a request is made of them; the answer is the gateway's even so.
 #[tokio::test]
 async fn that_are_no_http_are_refused_too() {
     let upstream = Upstream::script([]);
     let site = serve(&upstream, Limits::default()).await;
+    let two_lengths = "content-length: 13\r\ncontent-length: 14\r\n";
+    is_ours(
+        &refused(&site, &format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{two_lengths}\r\n{GOOD}")).await,
+        400,
+        "ambiguous_length",
+    );
     for fields in [
-        "content-length: 13\r\ncontent-length: 14\r\n",
         "content-length: 13, 14\r\n",
         "content-length: -13\r\n",
         "content-length: +13\r\n",
@@ -80,15 +89,46 @@ async fn that_are_no_http_are_refused_too() {
         ": no name\r\n",
     ] {
         let answer = refused(&site, &format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\n{fields}\r\n{GOOD}")).await;
-        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{fields:?}");
+        is_ours(&answer, 400, "invalid_http");
     }
     let with_encoding = format!("POST {CHAT} HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
-    for request in
-        [&*with_encoding, "GET / HTTP/1.2\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "\0\0\0\0\r\n\r\n"]
-    {
-        assert_eq!(refused(&site, request).await.status, 400, "{request:?}");
+    for request in [
+        &*with_encoding,
+        "GET / HTTP/1.2\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET  / HTTP/1.1\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}",
+        "GET / HTTP/2.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nS\r\n",
+    ] {
+        is_ours(&refused(&site, request).await, 400, "invalid_http");
     }
     assert!(upstream.requests().is_empty());
+}
+
+/// The refusal of one is never taken for a part of another's answer, nor the other way around.
+#[tokio::test]
+async fn that_are_no_http_are_refused_behind_others() {
+    // A provider whose last words look like a refusal of hyper's own.
+    let bare = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let gate = Gate::new();
+    let answer = Reply::new(200).header("content-length", &(bare.len() + 1).to_string());
+    let upstream = Upstream::always(answer.data("1").gate(&gate).data(bare));
+    let site = serve(&upstream, Limits::default()).await;
+    for good in [1, 2, 5] {
+        let mut client = site.client().await;
+        client.send([request("").repeat(good), "no http\r\n\r\n".to_owned(), request("")].concat()).await;
+        for _ in 0..good {
+            assert_eq!(client.head().await.start, HELLO);
+            client.until("1").await;
+            gate.release();
+            assert_eq!(client.rest().await, (bare.into(), Ended::Clean));
+        }
+        is_ours(&client.answer().await, 400, "invalid_http");
+        client.closed().await;
+    }
+    assert_eq!(upstream.requests().len(), 8);
 }
 
 #[tokio::test]
@@ -218,4 +258,75 @@ async fn byte_by_byte_are_read() {
         assert_eq!(head.start, HELLO);
         client.rest().await;
     }
+}
+
+/// Pieces of good and of bad heads, in any order.
+fn any_heads() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "GET /health HTTP/1.1\r\n",
+        "GET ",
+        "/",
+        " HTTP/1.1\r\n",
+        " HTTP/1.0\r\n",
+        "PRI * HTTP/2.0\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\n",
+        "host: h\r\n",
+        "host : h\r\n",
+        "content-length: 1\r\n",
+        "content-length: x\r\n",
+        "transfer-encoding: chunked\r\n",
+        "transfer-encoding: x\r\n",
+        "expect: 100-continue\r\n",
+        "connection: close\r\n",
+        "upgrade: h2c\r\n",
+        "x-y: \u{e9}\r\n",
+        " folded\r\n",
+        "\0",
+        "\r",
+        "\n",
+        ":",
+        "\r\n",
+        "\r\n\r\n",
+        "0\r\n\r\n",
+    ]);
+    let bytes =
+        prop_oneof![9 => piece.prop_map(|text| text.as_bytes().to_vec()), 1 => any::<[u8; 2]>().prop_map(Vec::from)];
+    prop::collection::vec(bytes, 1..12).prop_map(|pieces| [&*pieces.concat(), b"\r\n\r\n"].concat())
+}
+
+#[tokio::test]
+async fn whatever_they_are_have_an_answer_of_the_gateway_s() {
+    const SHORT: Duration = Duration::from_millis(100);
+
+    let upstream = Upstream::always(Reply::chat("hello"));
+    let limits = Limits { header_timeout: SHORT, keep_alive_timeout: SHORT, ..Limits::default() };
+    let site = serve_with(&upstream, "body_timeout: 100ms", limits, None).await;
+    let mut runner = TestRunner::deterministic();
+    let mut clients = JoinSet::new();
+    for _ in 0..500 {
+        let heads = any_heads().new_tree(&mut runner).expect("a head").current();
+        let mut client = site.client().await;
+        clients.spawn(async move {
+            let _ = client.try_send(&heads).await;
+            let shown = String::from_utf8_lossy(&heads).into_owned();
+            let mut refused = 0;
+            while let Some(head) = client.try_head().await {
+                if head.status() == 100 {
+                    continue;
+                }
+                let (body, end) = client.rest().await;
+                assert_eq!(end, Ended::Clean, "{head:?} for {shown:?}");
+                assert!(head.headers.get("x-request-id").is_some(), "{head:?} for {shown:?}");
+                if head.status() >= 400 {
+                    let json: serde_json::Value = serde_json::from_slice(&body)
+                        .unwrap_or_else(|error| panic!("{error} in {body:?} for {shown:?}"));
+                    assert!(json["error"]["code"].is_string(), "{json} for {shown:?}");
+                    refused += 1;
+                }
+            }
+            refused
+        });
+    }
+    let refused: usize = guard("all clients", clients.join_all()).await.into_iter().sum();
+    assert!(refused > 250, "only {refused}");
 }

@@ -42,6 +42,14 @@ async fn of_a_head_are_kept() {
         let answer = client.answer().await;
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
         if status >= 400 {
+            let code = answer.json()["error"]["code"].clone();
+            let expected = match status {
+                400 => "request_body_broken",
+                414 => "uri_too_long",
+                _ => "headers_too_large",
+            };
+            assert_eq!(code, expected, "{what}");
+            assert!(answer.header("x-request-id").is_some(), "{what}");
             client.closed().await;
         }
     }
@@ -63,6 +71,7 @@ async fn of_time_for_a_head_are_kept() {
         assert_eq!((answer.status, answer.end), (408, Ended::Clean), "{start}");
         assert_eq!(answer.json()["error"]["code"], "request_timeout");
         assert_eq!(answer.header("connection"), Some("close"));
+        assert!(answer.header("x-request-id").is_some());
         assert_eq!(client.closed().await, Ended::Clean, "{start}");
     }
     // Behind another request on the same connection, and byte by byte.
@@ -138,6 +147,7 @@ async fn one_connection_too_many_is_told_so() {
         assert_eq!((answer.status, answer.end), (503, Ended::Clean));
         assert_eq!(answer.json()["error"]["code"], "too_many_connections");
         assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+        assert!(answer.header("x-request-id").is_some());
         client.closed().await;
     }
     drop(one);
