@@ -291,7 +291,9 @@ fn any_heads() -> impl Strategy<Value = Vec<u8>> {
     ]);
     let bytes =
         prop_oneof![9 => piece.prop_map(|text| text.as_bytes().to_vec()), 1 => any::<[u8; 2]>().prop_map(Vec::from)];
-    prop::collection::vec(bytes, 1..12).prop_map(|pieces| [&*pieces.concat(), b"\r\n\r\n"].concat())
+    prop::collection::vec(bytes, 1..12)
+        .prop_map(|pieces| [&*pieces.concat(), b"\r\n\r\n"].concat())
+        .prop_filter("empty lines are none", |heads| !heads.trim_ascii().is_empty())
 }
 
 #[tokio::test]
