@@ -1,13 +1,16 @@
 //! A quick look through a JSON body, for the place of its `model`.
 
-use std::{ops::Range, sync::LazyLock};
+use std::ops::Range;
 
-use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 mod block;
+mod marks;
 
-use block::Block;
+use self::{
+    block::Block,
+    marks::{Mark, next_mark},
+};
 
 /// The value of the one `model` of a JSON object that is plain to read; `None` if it is not, for whatever reason.
 ///
@@ -20,9 +23,8 @@ pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
     if !text.starts_with(b"{") || !text.ends_with(b"}") {
         return None;
     }
-    let mut places = MODEL.find_iter(body);
-    let place = places.next()?;
-    let is_certain = body.len() > SHORT && places.next().is_none() && ESCAPED_LETTER.find(body).is_none();
+    let (place, mark) = next_mark(body, 0)?;
+    let is_certain = body.len() > SHORT && mark == Mark::Plain && next_mark(body, place + 1).is_none();
     let mut scan = Scan { body, at: 0, block: Block::first(body) };
     if is_certain && place > body.len() / 2 && body[..place].trim_ascii_end().ends_with(b",") {
         // If its object ends where the body does, it is the outermost one.
@@ -36,12 +38,6 @@ pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
 
 /// A body of so many bytes is read as a whole.
 const SHORT: usize = 512;
-
-/// The key as it is nearly always written. Inside of a string, its quotes have backslashes before them.
-static MODEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"model\""));
-
-/// The start of every other way to write it: each of its letters is one of `\u0060` to `\u006f`.
-static ESCAPED_LETTER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\\u006"));
 
 struct Scan<'a> {
     body: &'a [u8],

@@ -1,4 +1,4 @@
-use wide::u8x16;
+use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
 const SIZE: usize = 64;
 
@@ -44,13 +44,14 @@ impl Block {
 
 /// One bit for each byte, the first of the block the lowest.
 fn special(block: &[u8; SIZE]) -> u64 {
-    let (pieces, _) = block.as_chunks::<16>();
-    pieces.iter().rev().fold(0, |bits, piece| {
-        let piece = u8x16::new(*piece);
-        let is_control = piece.min(u8x16::splat(0x1f)).simd_eq(piece);
-        let is_special = piece.simd_eq(u8x16::splat(b'"')) | piece.simd_eq(u8x16::splat(b'\\')) | is_control;
-        bits << 16 | u64::from(is_special.to_bitmask())
-    })
+    dispatch!(Level::new(), simd => special_by(simd, block))
+}
+
+#[inline(always)]
+fn special_by<S: Simd>(simd: S, block: &[u8; SIZE]) -> u64 {
+    let bytes = u8x64::from_slice(simd, block);
+    let is_sign = bytes.simd_eq(u8x64::splat(simd, b'"')) | bytes.simd_eq(u8x64::splat(simd, b'\\'));
+    (is_sign | bytes.simd_lt(u8x64::splat(simd, 0x20))).to_bitmask()
 }
 
 #[cfg(test)]
