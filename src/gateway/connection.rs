@@ -87,13 +87,14 @@ impl Future for Cut {
 pub(crate) struct CutBody<B> {
     #[pin]
     inner: B,
-    #[pin]
-    cut: Option<Cut>,
+    connection: Option<Connection>,
+    /// Made when the body is first waited for. Boxed, as a body is moved about before.
+    cut: Option<Pin<Box<Cut>>>,
 }
 
 impl<B> CutBody<B> {
-    pub(super) fn new(inner: B, cut: Option<Cut>) -> Self {
-        Self { inner, cut }
+    pub(super) fn new(inner: B, connection: Option<Connection>) -> Self {
+        Self { inner, connection, cut: None }
     }
 }
 
@@ -106,10 +107,9 @@ impl<B: Body<Data = Bytes, Error = ProviderError>> Body for CutBody<B> {
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        match this.cut.as_pin_mut().map(|cut| cut.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Some(Err(ProviderError::stopping()))),
-            Some(Poll::Pending) | None => Poll::Pending,
-        }
+        let Some(connection) = this.connection else { return Poll::Pending };
+        let cut = this.cut.get_or_insert_with(|| Box::pin(connection.cut()));
+        cut.as_mut().poll(cx).map(|()| Some(Err(ProviderError::stopping())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use super::{
     State,
-    connection::{Connection, Cut, CutBody},
+    connection::{Connection, CutBody},
     credentials::{self, Source},
     live_models::Lister,
     quota,
@@ -181,14 +181,14 @@ impl Service<Request<ReplayBody>> for Providers {
     }
 
     fn call(&mut self, request: Request<ReplayBody>) -> ProvidersFuture {
-        let cut = request.extensions().get::<Connection>().map(Connection::cut);
+        let connection = request.extensions().get::<Connection>().cloned();
         let name = request.extensions().get::<Candidate>().map(|candidate| &*candidate.provider);
         let stage = match name.and_then(|name| self.by_name.get(name)) {
             Some(Slot::Ready(stack)) => Stage::Calling(Box::pin(stack.as_ref().clone().oneshot(request))),
             Some(Slot::Unavailable(reason)) => Stage::Closed(Some(Arc::clone(reason))),
             None => Stage::Closed(Some(Arc::from("there is no backend of this name"))),
         };
-        ProvidersFuture { stage, cut }
+        ProvidersFuture { stage, connection }
     }
 }
 
@@ -196,7 +196,7 @@ impl Service<Request<ReplayBody>> for Providers {
 #[pin_project(project = ProvidersFutureProj)]
 pub(super) struct ProvidersFuture {
     stage: Stage,
-    cut: Option<Cut>,
+    connection: Option<Connection>,
 }
 
 enum Stage {
@@ -209,10 +209,10 @@ impl Future for ProvidersFuture {
     type Output = Result<Response<ProviderAnswer>, ProviderError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ProvidersFutureProj { stage, cut } = self.project();
+        let ProvidersFutureProj { stage, connection } = self.project();
         match stage {
             Stage::Calling(future) => {
-                let in_time = |body| AnswerBody::inner(CutBody::new(body, cut.take()));
+                let in_time = |body| AnswerBody::inner(CutBody::new(body, connection.take()));
                 future.as_mut().poll(cx).map_ok(|response| response.map(in_time))
             }
             Stage::Closed(reason) => {

@@ -1,8 +1,13 @@
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{
+    Request,
+    header::{self, Entry},
+};
 use tower_layer::Layer;
 use tower_service::Service;
+
+use super::client_keys;
 
 /// Marks what clients authenticate with, so that nothing prints it.
 ///
@@ -37,10 +42,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        for (name, value) in request.headers_mut() {
-            // Compared as text, whose length tells most of them apart.
-            if matches!(name.as_str(), "authorization" | "cookie" | "x-api-key" | "api-key") {
-                value.set_sensitive(true);
+        // Looked up, as far more headers are there than these.
+        for name in [header::AUTHORIZATION, header::COOKIE, client_keys::X_API_KEY, client_keys::API_KEY] {
+            if request.headers().contains_key(&name)
+                && let Entry::Occupied(mut values) = request.headers_mut().entry(name)
+            {
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
         self.inner.call(request)

@@ -8,33 +8,40 @@ use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 /// Hop-by-hop headers: RFC 9110, section 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    match *name {
-        header::CONNECTION
-        | header::PROXY_AUTHENTICATE
-        | header::PROXY_AUTHORIZATION
-        | header::TE
-        | header::TRAILER
-        | header::TRANSFER_ENCODING
-        | header::UPGRADE => true,
-        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
-    }
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "te" | "trailer"
+            | "upgrade"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
 }
 
 /// The forms in which a client's own key for the gateway may come.
-fn is_credential(name: &HeaderName) -> bool {
-    *name == header::AUTHORIZATION || matches!(name.as_str(), "x-api-key" | "api-key" | "x-goog-api-key")
+fn is_credential(name: &str) -> bool {
+    matches!(name, "api-key" | "x-api-key" | "authorization" | "x-goog-api-key")
 }
 
 /// What concerns this hop alone, or says who the client is.
-fn is_private(name: &HeaderName) -> bool {
-    match *name {
-        header::HOST | header::COOKIE | header::CONTENT_LENGTH | header::EXPECT | header::FORWARDED => true,
-        _ => matches!(
-            name.as_str(),
-            "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port" | "x-real-ip"
-        ),
-    }
+fn is_private(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "cookie"
+            | "expect"
+            | "forwarded"
+            | "x-real-ip"
+            | "content-length"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+    )
 }
 
 /// Whose credential a request carries when it reaches the provider service.
@@ -54,19 +61,22 @@ pub(super) fn travelling<'a>(
     credential: &'a Credential,
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let named = named_in_connection(headers);
-    headers.iter().filter(move |(name, _)| match credential {
-        // A client that names them in `Connection` does not own them.
-        Credential::FromAbove(names) if names.contains(name) => true,
-        _ if is_hop_by_hop(name) || named.contains(name) || is_private(name) => false,
-        credential => *credential == Credential::Forwarded || !is_credential(name),
+    headers.iter().filter(move |(name, _)| {
+        let text = name.as_str();
+        match credential {
+            // A client that names them in `Connection` does not own them.
+            Credential::FromAbove(names) if names.contains(name) => true,
+            _ if is_hop_by_hop(text) || is_private(text) || named.contains(name) => false,
+            credential => *credential == Credential::Forwarded || !is_credential(text),
+        }
     })
 }
 
 /// Removes from a provider's answer what must not reach a client; `secret` finds the provider's own key.
 pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>>) {
     let mut gone = named_in_connection(headers);
-    let stays_here = |name: &HeaderName| is_hop_by_hop(name) || *name == header::SET_COOKIE || is_credential(name);
-    gone.extend(headers.keys().filter(|name| stays_here(name)).cloned());
+    let stays_here = |name: &str| is_hop_by_hop(name) || name == "set-cookie" || is_credential(name);
+    gone.extend(headers.keys().filter(|name| stays_here(name.as_str())).cloned());
     for name in gone {
         headers.remove(name);
     }
@@ -79,11 +89,12 @@ pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>
     }
 }
 
-/// What `Connection` says is for this hop alone, save the one name that most of them have.
+/// What `Connection` says is for this hop alone, save the one word that most of them have.
 fn named_in_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
-    let connection = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = connection.flat_map(|value| value.split(',')).map(str::trim);
-    named.filter(|name| !name.eq_ignore_ascii_case("keep-alive")).filter_map(|name| name.parse().ok()).collect()
+    let values = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let names = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let named = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+    named.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 #[cfg(test)]

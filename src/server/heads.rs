@@ -148,19 +148,14 @@ impl Heads {
 
     /// Takes a line of a head. hyper refuses names with white space in them or around them.
     fn field(&mut self, line: &[u8]) -> Place {
-        const LENGTH: &[u8] = b"content-length";
-        const ENCODING: &[u8] = b"transfer-encoding";
-
-        let Some(colon) = memchr::memchr(b':', line) else { return Place::Head };
-        let name = &line[..colon];
-        if name.len() == LENGTH.len() && name.eq_ignore_ascii_case(LENGTH) {
+        if let Some(digits) = value_of("content-length", line) {
             if self.framing.length.is_some() {
                 self.note(Fault::TwoFramings);
             }
-            let digits = std::str::from_utf8(line[colon + 1..].trim_ascii()).unwrap_or_default();
+            let digits = std::str::from_utf8(digits.trim_ascii()).unwrap_or_default();
             let Ok(length) = digits.parse() else { return Place::Lost };
             self.framing.length = Some(length);
-        } else if name.len() == ENCODING.len() && name.eq_ignore_ascii_case(ENCODING) {
+        } else if value_of("transfer-encoding", line).is_some() {
             self.framing.is_encoded = true;
         }
         Place::Head
@@ -182,6 +177,13 @@ impl Heads {
     fn note(&mut self, fault: Fault) {
         self.fault.get_or_insert((self.begun - 1, fault));
     }
+}
+
+/// What stands behind the colon, if the field has this name.
+fn value_of<'a>(name: &str, line: &'a [u8]) -> Option<&'a [u8]> {
+    let (given, value) = line.split_at_checked(name.len())?;
+    let value = value.strip_prefix(b":")?;
+    given.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
 }
 
 #[cfg(test)]
