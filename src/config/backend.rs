@@ -323,9 +323,9 @@ fn decode_timeouts(at: Cursor<'_>) -> Option<Timeouts> {
     let mut fields = Fields::of(at)?;
     let usual = Timeouts::default();
     let timeouts = Timeouts {
-        connect: fields.optional("connect", Cursor::duration).unwrap_or(usual.connect),
-        headers: fields.optional("headers", Cursor::duration).unwrap_or(usual.headers),
-        idle: fields.optional("idle", Cursor::duration).unwrap_or(usual.idle),
+        connect: fields.optional("connect", Cursor::timeout).unwrap_or(usual.connect),
+        headers: fields.optional("headers", Cursor::timeout).unwrap_or(usual.headers),
+        idle: fields.optional("idle", Cursor::timeout).unwrap_or(usual.idle),
     };
     fields.finish();
     Some(timeouts)

@@ -257,6 +257,26 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// A time in which something can happen.
+    pub(super) fn timeout(self) -> Option<Duration> {
+        match self.duration()? {
+            Duration::ZERO => {
+                let error = self.error(format!("{} leaves no time at all", self.subject()));
+                self.fail(error.label("expected a longer time").help("0 is not endless; write `24h` for that"))
+            }
+            time => Some(time),
+        }
+    }
+
+    /// A size that something fits into.
+    pub(super) fn limit(self) -> Option<usize> {
+        match self.size()? {
+            0 => self
+                .fail(self.error(format!("{} leaves no room at all", self.subject())).label("expected a larger size")),
+            size => Some(size),
+        }
+    }
+
     pub(super) fn size(self) -> Option<usize> {
         let size = match &self.node.value {
             Value::Number(number) => number.as_u64().and_then(|bytes| usize::try_from(bytes).ok()),

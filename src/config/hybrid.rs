@@ -76,10 +76,10 @@ impl Hybrid {
                 .optional("hybrid_backend_repeat_messages", Cursor::bool)
                 .unwrap_or(usual.hybrid_backend_repeat_messages),
             hybrid_reasoning_model_timeout: fields
-                .optional("hybrid_reasoning_model_timeout", timeout)
+                .optional("hybrid_reasoning_model_timeout", Cursor::timeout)
                 .unwrap_or(usual.hybrid_reasoning_model_timeout),
             hybrid_execution_model_timeout: fields
-                .optional("hybrid_execution_model_timeout", timeout)
+                .optional("hybrid_execution_model_timeout", Cursor::timeout)
                 .unwrap_or(usual.hybrid_execution_model_timeout),
             hybrid_on_reasoning_failure: fields
                 .optional("hybrid_on_reasoning_failure", |choice| choice.word(&OnReasoningFailure::WORDS))
@@ -105,14 +105,6 @@ impl Hybrid {
         set(&mut self.hybrid_execution_model_timeout, overrides.hybrid_execution_model_timeout);
         set(&mut self.hybrid_on_reasoning_failure, overrides.hybrid_on_reasoning_failure);
         set(&mut self.hybrid_reason_on_tool_turns, overrides.hybrid_reason_on_tool_turns);
-    }
-}
-
-/// A time in which something can happen.
-fn timeout(at: Cursor<'_>) -> Option<Duration> {
-    match at.duration()? {
-        Duration::ZERO => at.fail(at.error("no time at all is left for the model").label("expected a longer time")),
-        time => Some(time),
     }
 }
 

@@ -155,7 +155,7 @@ impl OAuth {
         }
         let mut fields = Fields::of(at)?;
         self.lock = fields.optional("path", file_path).or(self.lock.take());
-        self.lock_stale = fields.optional("stale", Cursor::duration).unwrap_or(self.lock_stale);
+        self.lock_stale = fields.optional("stale", Cursor::timeout).unwrap_or(self.lock_stale);
         if self.lock.is_none() && !at.has("path") {
             fields.missing::<()>("path");
         }

@@ -87,7 +87,7 @@ impl QuotaConfig {
         let pointer = fields.optional("pointer", decode_pointer);
         let map = fields.optional("map", decode_map);
         let ttl = fields.optional("ttl", Cursor::duration);
-        let timeout = fields.optional("timeout", Cursor::duration);
+        let timeout = fields.optional("timeout", Cursor::timeout);
         let refresh = fields.optional("refresh", |refresh| match refresh.node.value {
             Value::Bool(refresh) => Some(refresh),
             _ => refresh.word(&[("background", true), ("none", false)]),

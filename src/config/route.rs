@@ -75,7 +75,7 @@ fn decode_route(at: Cursor<'_>, backends: &mut Backends, routes: &[&str]) -> Opt
     let name = fields.required("name", Cursor::name);
     let commit = fields
         .optional("commit", |commit| commit.word(&[("first_event", Commit::FirstEvent), ("headers", Commit::Headers)]));
-    let total_timeout = fields.optional("total_timeout", Cursor::duration);
+    let total_timeout = fields.optional("total_timeout", Cursor::timeout);
     let max_attempts = fields.optional("max_attempts", Cursor::count);
     let fallback_on = fields.optional("fallback_on", decode_statuses);
     let fallback_on_ambiguous = fields.optional("fallback_on_ambiguous", Cursor::bool);

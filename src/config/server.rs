@@ -22,7 +22,7 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a request body may be silent; 30 s.
     pub body_timeout: Duration,
-    /// How long a connection may be idle; 75 s.
+    /// How long a connection may be idle; 75 s. Zero keeps none: each answer closes its connection.
     pub keep_alive_timeout: Duration,
     /// More connections than this are refused; 20,000.
     pub max_connections: usize,
@@ -30,7 +30,7 @@ pub struct Server {
     pub max_in_flight: usize,
     /// How much may be sent more than once.
     pub retry_budget: RetryBudget,
-    /// How long a shutdown waits for requests to end; 30 s.
+    /// How long a shutdown waits for requests to end; 30 s. Zero cuts them at once.
     pub shutdown_timeout: Duration,
     /// Certificate and key, if it is to speak TLS.
     pub tls: Option<Tls>,
@@ -94,10 +94,10 @@ impl Server {
             port: fields.optional("port", port).unwrap_or(usual.port),
             api_keys: fields.optional("api_keys", secrets).unwrap_or_default(),
             admin_keys: fields.optional("admin_keys", secrets).unwrap_or_default(),
-            body_limit: fields.optional("body_limit", Cursor::size).unwrap_or(usual.body_limit),
-            header_limit: fields.optional("header_limit", Cursor::size).unwrap_or(usual.header_limit),
-            header_timeout: fields.optional("header_timeout", Cursor::duration).unwrap_or(usual.header_timeout),
-            body_timeout: fields.optional("body_timeout", Cursor::duration).unwrap_or(usual.body_timeout),
+            body_limit: fields.optional("body_limit", Cursor::limit).unwrap_or(usual.body_limit),
+            header_limit: fields.optional("header_limit", Cursor::limit).unwrap_or(usual.header_limit),
+            header_timeout: fields.optional("header_timeout", Cursor::timeout).unwrap_or(usual.header_timeout),
+            body_timeout: fields.optional("body_timeout", Cursor::timeout).unwrap_or(usual.body_timeout),
             keep_alive_timeout: fields
                 .optional("keep_alive_timeout", Cursor::duration)
                 .unwrap_or(usual.keep_alive_timeout),

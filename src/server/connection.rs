@@ -50,14 +50,17 @@ pub(super) enum Phase {
 pub(super) struct Connections {
     builder: auto::Builder<TokioExecutor>,
     header_timeout: Duration,
-    keep_alive_timeout: Duration,
+    /// How long a connection may wait for a request.
+    idle_timeout: Duration,
     ids: Ids,
 }
 
 impl Connections {
     pub(super) fn new(limits: &Limits, ids: Ids) -> Self {
         let &Limits { header_timeout, keep_alive_timeout, .. } = limits;
-        Self { builder: builder(limits), header_timeout, keep_alive_timeout, ids }
+        // Even where none is kept, there is time for a request.
+        let idle_timeout = if keep_alive_timeout.is_zero() { header_timeout } else { keep_alive_timeout };
+        Self { builder: builder(limits, idle_timeout), header_timeout, idle_timeout, ids }
     }
 
     /// Serves one connection to its end.
@@ -72,7 +75,7 @@ impl Connections {
         let service = TowerToHyperService::new(Strict::new(service, Arc::clone(&state), self.ids.clone()));
         let io = TokioIo::new(Watched::new(io, Arc::clone(&state), self.ids.clone()));
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        let mut late = pin!(tokio::time::sleep(self.keep_alive_timeout));
+        let mut late = pin!(tokio::time::sleep(self.idle_timeout));
         let mut is_leaving = false;
         loop {
             let waits = poll_fn(|cx| {
@@ -124,15 +127,16 @@ impl Connections {
         match waits {
             Waits::ForHead { since } | Waits::ForRequest { since } if is_leaving => since + FAREWELL,
             Waits::ForHead { since } => since + self.header_timeout,
-            Waits::ForRequest { since } => since + self.keep_alive_timeout,
+            Waits::ForRequest { since } => since + self.idle_timeout,
         }
     }
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits, idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        .keep_alive(!limits.keep_alive_timeout.is_zero())
         .timer(TokioTimer::new())
         // hyper's closes without a word, and takes an idle connection for a late head.
         .header_read_timeout(None)
@@ -150,7 +154,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         // What one stream may hold of an answer that its client does not read.
         .max_send_buf_size(256 * 1024)
         // Finds out that the other end is gone although nothing is sent.
-        .keep_alive_interval(limits.keep_alive_timeout.max(Duration::from_secs(1)))
+        .keep_alive_interval(idle_timeout.max(Duration::from_secs(1)))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }

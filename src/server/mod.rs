@@ -49,7 +49,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The time for a whole request head, answered with 408 after, and for a TLS handshake. 10 s.
     pub header_timeout: Duration,
-    /// The time after which a connection without a request is closed. 75 s.
+    /// The time after which a connection without a request is closed. 75 s. With none at all no connection is kept: each
+    /// answer of HTTP/1 closes its own, and the others have `header_timeout`.
     pub keep_alive_timeout: Duration,
     /// Connections at a time; further ones are answered with 503 and closed at once. 20,000.
     pub connections: usize,

@@ -234,3 +234,19 @@ model_aliases:
     let replaced = config.model_aliases[0].replace("m@0.5");
     assert_eq!(replaced.as_deref(), Some("x:m?temperature=0.5&seed=7&m@0.5"));
 }
+
+/// No time means something where it can.
+#[test]
+fn no_time_has_a_meaning_where_it_can_have_one() {
+    let config = config(
+        r#"
+server: { keep_alive_timeout: 0, shutdown_timeout: 0s }
+backends:
+  groq: { error_window: 0, quota: { url: "https://example.com/", ttl: 0 } }
+"#,
+    );
+    assert_eq!((config.server.keep_alive_timeout, config.server.shutdown_timeout), (Duration::ZERO, Duration::ZERO));
+    let backend = config.backends.iter().find(|backend| backend.name == "groq").expect("it is there");
+    assert_eq!(backend.error_window, Duration::ZERO);
+    assert_eq!(backend.quota.as_ref().map(|quota| quota.ttl), Some(Duration::ZERO));
+}

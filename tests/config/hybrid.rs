@@ -66,7 +66,7 @@ backends:
             "5:41: `hybrid_reasoning_force_initial_turns`: expected a whole number of at least 0",
             "6:35: `hybrid_backend_repeat_messages`: expected a boolean, found a number",
             "7:35: `hybrid_reasoning_model_timeout` is not a duration (write `10s`, `1m30s`, `500ms` or a number of seconds)",
-            "8:35: no time at all is left for the model",
+            "8:35: `hybrid_execution_model_timeout` leaves no time at all (0 is not endless; write `24h` for that)",
             "9:32: `hybrid_on_reasoning_failure`: there is no such choice (did you mean `fail`?)",
         ]
     );

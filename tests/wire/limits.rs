@@ -129,6 +129,40 @@ async fn idle_connections_are_closed() {
     }
 }
 
+/// No time for an idle connection is no connection that is kept, as for other servers.
+#[tokio::test]
+async fn no_time_to_be_idle_is_a_connection_for_each_request() {
+    let upstream = Upstream::start(|request| match request.json()["stream"].as_bool() {
+        Some(true) => Reply::chat_stream(["hello"]),
+        _ => Reply::chat("hello"),
+    });
+    let site = serve(&upstream, Limits { keep_alive_timeout: Duration::ZERO, ..Limits::default() }).await;
+    let streamed = r#"{"model":"m","stream":true}"#;
+    let streamed = format!("POST {CHAT} HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{streamed}", streamed.len());
+    let of_http_1_0 = format!("POST {CHAT} HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 13\r\n\r\n{GOOD}");
+    for (request, status) in [
+        (request(""), 200),
+        (request("connection: keep-alive\r\n"), 200),
+        (streamed, 200),
+        (of_http_1_0, 200),
+        ("GET /nothing HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(), 404),
+    ] {
+        let mut client = site.client().await;
+        // There is time for a request.
+        tokio::time::sleep(SHORT / 2).await;
+        let (first, rest) = request.split_at(request.len() / 2);
+        client.send(first).await;
+        tokio::time::sleep(SHORT / 2).await;
+        client.send(format!("{rest}GET /health HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.end), (status, Ended::Clean), "{request}");
+        if !request.contains("HTTP/1.0") {
+            assert_eq!(answer.header("connection"), Some("close"), "{request}");
+        }
+        client.closed().await;
+    }
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let upstream = Upstream::always(Reply::chat("hello"));

@@ -102,11 +102,20 @@ async fn is_known_before_the_listener_is_closed() {
 
 #[tokio::test]
 async fn cuts_streams_with_an_error_event_and_the_rest_with_503() {
+    cuts_after(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn without_time_for_it_cuts_in_the_same_way_at_once() {
+    cuts_after(Duration::ZERO).await;
+}
+
+async fn cuts_after(shutdown_timeout: Duration) {
     let upstream = Upstream::start(|request| match request.json()["stream"].as_bool() {
         Some(true) => Reply::sse().event("1").stall(),
         _ => Reply::nothing().stall(),
     });
-    let limits = Limits { shutdown_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { shutdown_timeout, ..Limits::default() };
     let site = serve(&upstream, limits).await;
     let mut streams = Vec::new();
     for path in [CHAT, "/v1/responses", "/v1/messages"] {
