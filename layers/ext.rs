@@ -6,6 +6,7 @@
 //! | [`QuotaHandle`](crate::quota::QuotaHandle) | request | quota | condition |
 //! | [`ErrorCountHandle`](crate::error_count::ErrorCountHandle) | request | error count | condition |
 //! | [`Endpoint`] | request | oauth | provider |
+//! | [`Retries`] | request | retry budget | retry budget, rate-limit retry, oauth |
 //! | [`GateClosed`] | response | condition, retry budget | route, error count |
 //! | [`EarlyFailure`] | response | first event | route, error count |
 //! | [`RateLimited`] | response | rate-limit retry | quota |
@@ -14,7 +15,14 @@
 //! Every extension is optional: a layer that does not find one does without, which is what makes each of them useful
 //! alone.
 
-use std::{fmt, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use http::{StatusCode, Uri};
 
@@ -73,6 +81,44 @@ pub enum Commit {
 /// The base URL that a credential brings along: requests with that credential go there, and not to the provider's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(pub Uri);
+
+/// Pays for what is sent of a request, from its second sending on. All copies of the request share it.
+///
+/// A layer that has an answer and would rather send the request again pays beforehand, with [`reserve`](Self::reserve):
+/// where that fails, what the provider said is the better answer.
+#[derive(Clone)]
+pub struct Retries(Arc<Sendings<dyn Fn() -> bool + Send + Sync>>);
+
+struct Sendings<F: ?Sized> {
+    was_sent: AtomicBool,
+    is_paid: AtomicBool,
+    take: F,
+}
+
+impl Retries {
+    /// Of a request that was not sent yet. `take` takes one retry out of a budget, if there is one.
+    pub fn new(take: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Sendings { was_sent: AtomicBool::new(false), is_paid: AtomicBool::new(false), take }))
+    }
+
+    /// Pays for the next sending; `false` if nothing is left for it.
+    pub fn reserve(&self) -> bool {
+        let has_paid = (self.0.take)();
+        self.0.is_paid.fetch_or(has_paid, Relaxed);
+        has_paid
+    }
+
+    /// Notes that the request is sent, and pays if that is still to be done; `false` if it must not be sent.
+    pub fn send(&self) -> bool {
+        !self.0.was_sent.swap(true, Relaxed) || self.0.is_paid.swap(false, Relaxed) || (self.0.take)()
+    }
+}
+
+impl fmt::Debug for Retries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retries").field("was_sent", &self.0.was_sent).finish_non_exhaustive()
+    }
+}
 
 /// Marks an answer of a gate that let nothing through: the provider was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

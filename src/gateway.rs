@@ -147,8 +147,6 @@ struct State {
     /// Where the tokens come from of the backends that have a login.
     credentials: Vec<(String, Source)>,
     backoffs: HashMap<String, Backoff>,
-    /// What is left of the budget for what is sent more than once.
-    retries: RetryBudget,
     /// The backends that can be asked for their models, until the stack is built.
     listers: Vec<Lister>,
 }
@@ -175,7 +173,7 @@ impl Gateway {
     fn assemble(config: &Config, mut random: fastrand::Rng) -> Self {
         let config::RetryBudget { ratio, floor, burst } = config.server.retry_budget;
         let retries = RetryBudget::new().ratio(ratio).floor(floor).burst(burst);
-        let mut state = State { retries: retries.clone(), ..State::default() };
+        let mut state = State::default();
         // The innermost part comes first, for it tells which credential files there are.
         let providers = Providers::new(config, &mut state);
         let health = health::Status::new(config, &state.credentials);

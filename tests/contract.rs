@@ -58,8 +58,8 @@ contract! {
     oauth: Row::new(OAuthLayer::new(StaticToken::new("token"))).request(with_the_token);
     oauth_without_a_login: Row::new(OAuthLayer::<StaticToken>::optional(None));
     retry_budget: Row::new((
-        CountRequestsLayer::new(RetryBudget::new()),
-        LimitRetriesLayer::new(RetryBudget::new().burst(0).ratio(0.0).floor(0)),
+        CountRequestsLayer::new(RetryBudget::new().burst(0).ratio(0.0).floor(0)),
+        LimitRetriesLayer::new(),
     ));
     first_event: Row::new(FirstEventLayer::new());
     first_event_that_commits_at_the_head: Row::new(FirstEventLayer::new()).request(that_commits_at_the_head);

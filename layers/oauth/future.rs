@@ -13,7 +13,10 @@ use super::{
     Credential, CredentialError, SourceFuture, TokenSource,
     headers::{Rendered, TokenHeaders},
 };
-use crate::body::{AnswerBody, ErrorAnswer, ReplayBody};
+use crate::{
+    body::{AnswerBody, ErrorAnswer, ReplayBody},
+    ext::Retries,
+};
 
 /// The response future of [`OAuth`](super::OAuth).
 #[pin_project]
@@ -33,6 +36,14 @@ struct Replay<S, T> {
     headers: Arc<TokenHeaders>,
     /// The request as it came, until it is sent for the last time.
     request: Option<Request<ReplayBody>>,
+}
+
+impl<S, T> Replay<S, T> {
+    /// Whether the request may be sent again; that is paid for then.
+    fn may_send(&self) -> bool {
+        let retries = self.request.as_ref().and_then(|request| request.extensions().get::<Retries>());
+        retries.is_none_or(Retries::reserve)
+    }
 }
 
 #[pin_project(project = StateProj)]
@@ -132,7 +143,8 @@ where
                     }
                     let used = rendered.credential.fingerprint();
                     match replay.source.current().filter(|current| current.fingerprint() != used) {
-                        Some(current) => State::Replaying(current),
+                        Some(current) if replay.may_send() => State::Replaying(current),
+                        Some(_) => return Poll::Ready(Ok(hand_up(response, rendered))),
                         None => State::Renewing {
                             renewed: replay.source.refused(&rendered.credential),
                             refusal: Some(response),
@@ -140,14 +152,16 @@ where
                         },
                     }
                 }
-                (StateProj::Renewing { renewed, refusal, rendered }, _) => match ready!(renewed.as_mut().poll(cx)) {
-                    Ok(Some(credential)) => State::Replaying(credential),
-                    Ok(None) => {
-                        let refusal = refusal.take().expect("taken once: a future is not polled after it is ready");
-                        return Poll::Ready(Ok(hand_up(refusal, rendered)));
+                (StateProj::Renewing { renewed, refusal, rendered }, Some(replay)) => {
+                    match ready!(renewed.as_mut().poll(cx)) {
+                        Ok(Some(credential)) if replay.may_send() => State::Replaying(credential),
+                        Ok(_) => {
+                            let refusal = refusal.take().expect("taken once: a future is not polled after it is ready");
+                            return Poll::Ready(Ok(hand_up(refusal, rendered)));
+                        }
+                        Err(error) => failed(&error),
                     }
-                    Err(error) => failed(&error),
-                },
+                }
                 (StateProj::Replaying(credential), Some(replay)) => {
                     ready!(replay.service.poll_ready(cx))?;
                     let request = replay.request.take().expect(UNSENT);

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     body::{AnswerBody, ErrorAnswer},
-    ext::{Candidate, RateLimited},
+    ext::{Candidate, RateLimited, Retries},
 };
 
 /// The response future of [`RateLimitRetry`](super::RateLimitRetry).
@@ -241,6 +241,10 @@ impl<S, B> Run<S, B> {
         }
         let end = Instant::now() + wait;
         let waiter = backoff.enter(policy, end, policy.jitter)?;
+        let retries = self.request.as_ref().and_then(|request| request.extensions().get::<Retries>());
+        if !retries.is_none_or(Retries::reserve) {
+            return None;
+        }
         let sleep = tokio::time::sleep_until(end + waiter.turn);
         self.may_retry = false;
         Some((waiter, sleep))

@@ -1,6 +1,6 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::time::Instant;
@@ -101,16 +101,5 @@ impl RetryBudget {
 impl Default for RetryBudget {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Whether anything has been sent for a request: an extension that all of its copies share.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
-
-impl Sent {
-    /// Notes that something is sent, and tells whether it is not the first.
-    pub(super) fn is_again(&self) -> bool {
-        self.0.swap(true, Relaxed)
     }
 }

@@ -21,14 +21,14 @@ impl<S> Layer<S> for CountRequestsLayer {
     }
 }
 
-/// Takes from a budget for each call after a request's first; see the [module docs](super).
-#[derive(Clone, Debug)]
-pub struct LimitRetriesLayer(RetryBudget);
+/// Lets no more calls pass than a request's budget pays for; see the [module docs](super).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LimitRetriesLayer(());
 
 impl LimitRetriesLayer {
-    /// Takes from this budget.
-    pub fn new(budget: RetryBudget) -> Self {
-        Self(budget)
+    /// Asks the budget that [`CountRequestsLayer`] gave the request.
+    pub fn new() -> Self {
+        Self(())
     }
 }
 
@@ -36,6 +36,6 @@ impl<S> Layer<S> for LimitRetriesLayer {
     type Service = LimitRetries<S>;
 
     fn layer(&self, inner: S) -> LimitRetries<S> {
-        LimitRetries::new(inner, self.0.clone())
+        LimitRetries::new(inner)
     }
 }

@@ -6,8 +6,9 @@
 //! call after a request's first takes one out. A call that finds nothing left is answered with 503 and the code
 //! `retry_budget_exhausted`, marked with [`GateClosed`](crate::ext::GateClosed).
 //!
-//! Two layers share it: [`CountRequestsLayer`] around everything that may repeat a request, [`LimitRetriesLayer`] inside
-//! of it. What stands in between does not know of either.
+//! Two layers work together: [`CountRequestsLayer`] around everything that may repeat a request, [`LimitRetriesLayer`]
+//! inside of it. What stands in between need not know of either. What does, and has an answer that it could hand up
+//! instead, pays beforehand with [`Retries`](crate::ext::Retries); the rate-limit retry and OAuth layers do.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -29,14 +30,15 @@
 //! // One retry at once, and from then on one for each ten requests.
 //! let budget = RetryBudget::new().burst(1).ratio(0.1).floor(0);
 //! let service = ServiceBuilder::new()
-//!     .layer(CountRequestsLayer::new(budget.clone()))
+//!     .layer(CountRequestsLayer::new(budget))
 //!     .layer(RateLimitRetryLayer::new(Policy::default(), Backoff::new()))
-//!     .layer(LimitRetriesLayer::new(budget))
+//!     .layer(LimitRetriesLayer::new())
 //!     .service(overloaded);
 //!
-//! for expected in [429, 503] {
+//! for (seconds, why) in [(1, "held, and asked for once more"), (0, "there is nothing left for that")] {
+//!     let start = tokio::time::Instant::now();
 //!     let response = service.clone().oneshot(Request::new(ReplayBody::default())).await.unwrap();
-//!     assert_eq!(response.status(), expected);
+//!     assert_eq!((response.status().as_u16(), start.elapsed().as_secs()), (429, seconds), "{why}");
 //!     tokio::time::sleep(Duration::from_secs(60)).await;
 //! }
 //! # }
@@ -49,12 +51,12 @@
 //!
 //! # Cost
 //!
-//! For each request one allocation, and two changes of an atomic number that all requests share; for each call one of a
+//! For each request one allocation, and three changes of atomic numbers that all requests share; for each call one of a
 //! flag of the request's own. No lock, and no body is touched.
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the call. What was taken out stays out: it was sent.
+//! Dropping the future drops the call. What was taken out stays out, whether it was sent or only about to be.
 
 mod budget;
 mod future;

@@ -5,8 +5,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{LimitRetriesFuture, RetryBudget, budget::Sent};
-use crate::body::AnswerBody;
+use super::{LimitRetriesFuture, RetryBudget};
+use crate::{body::AnswerBody, ext::Retries};
 
 /// The service of [`CountRequestsLayer`](super::CountRequestsLayer); see the [module docs](super).
 #[derive(Clone, Debug)]
@@ -19,7 +19,6 @@ pub struct CountRequests<S> {
 #[derive(Clone, Debug)]
 pub struct LimitRetries<S> {
     inner: S,
-    budget: RetryBudget,
 }
 
 impl<S> CountRequests<S> {
@@ -31,8 +30,8 @@ impl<S> CountRequests<S> {
 }
 
 impl<S> LimitRetries<S> {
-    pub(super) fn new(inner: S, budget: RetryBudget) -> Self {
-        Self { inner, budget }
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
     }
 
     inner_service_accessors!();
@@ -52,7 +51,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         self.budget.pay_in();
-        request.extensions_mut().insert(Sent::default());
+        let budget = self.budget.clone();
+        request.extensions_mut().insert(Retries::new(move || budget.take()));
         self.inner.call(request)
     }
 }
@@ -71,8 +71,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> LimitRetriesFuture<S::Future> {
-        let is_again = request.extensions().get::<Sent>().is_some_and(Sent::is_again);
-        if is_again && !self.budget.take() {
+        if !request.extensions().get::<Retries>().is_none_or(Retries::send) {
             return LimitRetriesFuture::refused();
         }
         LimitRetriesFuture::calling(self.inner.call(request))

@@ -4,12 +4,15 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::*;
-use crate::{body::ReplayBody, ext::GateClosed};
+use crate::{
+    body::ReplayBody,
+    ext::{GateClosed, Retries},
+};
 
 /// What becomes of each of so many calls for one request.
 async fn calls(budget: &RetryBudget, times: usize) -> Vec<u16> {
     let provider = service_fn(async |_: Request<ReplayBody>| Ok::<_, Infallible>(Response::new(ReplayBody::default())));
-    let limited = LimitRetriesLayer::new(budget.clone()).layer(provider);
+    let limited = LimitRetriesLayer::new().layer(provider);
     let repeating = service_fn(move |request: Request<ReplayBody>| {
         let limited = limited.clone();
         async move {
@@ -70,10 +73,25 @@ async fn odd_settings_are_bounded() {
     assert_eq!(calls(&RetryBudget::new().ratio(f64::INFINITY).floor(u32::MAX).burst(u32::MAX), 3).await, [200; 3]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_paid_beforehand_is_paid_once() {
+    let budget = RetryBudget::new().burst(2).ratio(0.0).floor(0);
+    let retries = service_fn(async |request: Request<ReplayBody>| {
+        Ok::<_, Infallible>(request.extensions().get::<Retries>().cloned())
+    });
+    let retries = CountRequestsLayer::new(budget).layer(retries).oneshot(Request::default()).await.unwrap().unwrap();
+    assert!(retries.send());
+    assert!(retries.reserve() && retries.send());
+    assert!(retries.reserve());
+    assert!(!retries.reserve(), "both are gone");
+    assert!(retries.send(), "the one that was set aside");
+    assert!(!retries.send());
+}
+
 #[tokio::test]
 async fn a_request_that_nobody_counted_passes() {
     let provider = service_fn(async |_: Request<ReplayBody>| Ok::<_, Infallible>(Response::new(ReplayBody::default())));
-    let limited = LimitRetriesLayer::new(RetryBudget::new().burst(0)).layer(provider);
+    let limited = LimitRetriesLayer::new().layer(provider);
     for _ in 0..3 {
         assert_eq!(limited.clone().oneshot(Request::default()).await.unwrap().status(), 200);
     }

@@ -118,7 +118,7 @@ fn stack(backend: &Backend, provider: Provider, credentials: OAuthLayer<Source>,
         // The credential goes in last, so nothing above can log it.
         .layer(credentials)
         // Below all that may send a request again.
-        .layer(LimitRetriesLayer::new(state.retries.clone()))
+        .layer(LimitRetriesLayer::new())
         // Next to the wire, so that all above judge by the status.
         .layer(FirstEventLayer::new().classify(ClassifyProviderError))
         .service(provider)
