@@ -2,17 +2,18 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response, StatusCode};
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{layer::Rule, policy::Verdict};
 use crate::{
     body::{AnswerBody, ErrorAnswer},
-    ext::GateClosed,
+    ext::{Candidate, GateClosed},
     quota::{HeaderReading, QuotaRead},
 };
 
@@ -44,6 +45,18 @@ struct Asking<S, B> {
     error_count: u64,
     /// What to do if it opens; taken then.
     call: Option<(S, Request<B>)>,
+}
+
+/// Why a gate is closed that would let the request through too late.
+const LATE: &str = "quota unknown: it did not come within the time for the whole request";
+
+impl<S, B> Asking<S, B> {
+    /// Whether whoever waits for the gate does so no longer. It is polled once more then, and says that nobody was asked.
+    fn is_late(&self) -> bool {
+        let candidate = self.call.as_ref().and_then(|(_, request)| request.extensions().get::<Candidate>());
+        let deadline = candidate.and_then(|candidate| candidate.deadline);
+        deadline.is_some_and(|deadline| Instant::now() >= Instant::from_std(deadline))
+    }
 }
 
 impl<S, B> ConditionFuture<S, B>
@@ -81,8 +94,13 @@ where
         loop {
             let next = match self.as_mut().project().state.project() {
                 StateProj::Asking(asking) => {
+                    let is_late = asking.is_late();
                     let asking = asking.as_mut().project();
-                    let reading = ready!(asking.read.poll(cx));
+                    let reading = match asking.read.poll(cx) {
+                        Poll::Ready(reading) => reading,
+                        Poll::Pending if is_late => return Poll::Ready(Ok(closed(&Arc::from(LATE)))),
+                        Poll::Pending => return Poll::Pending,
+                    };
                     let Rule { condition, on_unknown } = asking.rule;
                     match on_unknown.decide(condition, Some(&reading), asking.headers.as_ref(), *asking.error_count) {
                         Verdict::Open => {

@@ -80,6 +80,9 @@
 //!
 //! Dropping the future while it waits for the quota drops the request; the inner service is never called. Whether the
 //! fetch goes on is for the quota to say: it may be shared.
+//!
+//! A gate that still waits for the quota at the request's [deadline](crate::ext::Candidate::deadline) is closed: the
+//! provider was not asked, and is not to blame.
 
 mod future;
 mod language;

@@ -262,6 +262,22 @@ async fn a_client_that_leaves_while_the_quota_is_fetched_calls_nothing() {
     assert!(handle.next_request().await.is_none());
 }
 
+/// The route gives up then; this is the last that it hears of the gate.
+#[tokio::test(start_paused = true)]
+async fn a_gate_is_closed_when_the_time_is_over_before_the_quota_is_there() {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(500);
+    let candidate = Candidate { deadline: Some(deadline.into_std()), ..Candidate::new("a", "m") };
+    let request = with(with(request(), slow_quota(Ok(json!({ "balance": 1 })))), candidate);
+    let nothing = service_fn(async |_: Request<String>| -> Result<Response<String>, Infallible> { panic!("called") });
+    let mut asked = task::spawn(layer("balance > 0").layer(nothing).oneshot(request));
+    assert_pending!(asked.poll());
+    tokio::time::advance(Duration::from_millis(499)).await;
+    assert_pending!(asked.poll());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let answer = assert_ready_ok!(asked.poll());
+    assert_eq!(reason(&answer), Some("quota unknown: it did not come within the time for the whole request"));
+}
+
 #[tokio::test]
 async fn a_closed_gate_gives_back_the_place_in_a_limit_below() {
     let echo = service_fn(async |request: Request<String>| Ok::<_, Infallible>(Response::new(request.into_body())));

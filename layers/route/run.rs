@@ -72,10 +72,16 @@ impl<B> Run<B> {
     pub(super) fn choose(&mut self) -> Option<Request<ReplayBody>> {
         let index = self.trail.attempts().len();
         let sent = self.trail.sent();
-        let target = self.route.candidates.get(index)?;
         if self.stopped || sent >= self.route.max_attempts {
             return None;
         }
+        let Some(target) = self.route.candidates.get(index) else {
+            // A gate that was waited for until now might have opened later.
+            if self.last_failure.is_none() && Instant::now() >= self.deadline {
+                self.last_failure = Some(Failure::TIMEOUT);
+            }
+            return None;
+        };
         self.attempt_started = Instant::now();
         if self.attempt_started >= self.deadline {
             // This one could have answered, so it is the time that decides.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     Pair, SHORT, code, is_broken,
-    support::{Ended, Gate, Reply},
+    support::{Deployed, Ended, Gate, Reply, Upstream, backend, backends},
 };
 
 #[tokio::test]
@@ -72,4 +72,29 @@ async fn that_the_head_is_final() {
     let answer = pair.ends("a break before the first event", 1).await;
     is_broken(&answer, &[]);
     Pair::new(Reply::error(500, "oops", "oops"), "commit: headers", "").goes_on("a status").await;
+}
+
+/// A provider that was not asked has done nothing wrong, and nothing can have been carried out twice.
+#[tokio::test]
+async fn whose_time_is_over_while_a_quota_is_fetched_blames_no_provider() {
+    let quota = Upstream::always(Reply::nothing().stall());
+    let a = Upstream::always(Reply::chat("from a"));
+    let quota = format!("quota: {{ url: \"{}\", timeout: 60s, headers: {{}} }}", quota.url("/quota"));
+    for providers in [
+        "{ provider: a, condition: balance > 0 }",
+        "{ provider: a, condition: balance > 0 }, { provider: b }",
+        "{ provider: a, condition: balance > 0, on_unknown: skip }",
+        "{ provider: a, condition: balance > 0, on_unknown: allow }",
+    ] {
+        let gateway = Deployed::start(&format!(
+            "models: [{{ name: m, providers: [{providers}], total_timeout: 150ms, fallback_on_ambiguous: false }}]\n{}",
+            backends([backend("a", &a.url(""), &quota), backend("b", &a.url(""), "")])
+        ));
+        let answer = gateway.chat("m").await;
+        assert_eq!((answer.status, code(&answer).as_str()), (504, "upstream_timeout"), "{providers}");
+        assert!(answer.text().contains("a: quota unknown: it did not come within"), "{}", answer.text());
+        assert_eq!((gateway.errors("a"), gateway.errors("b")), (0, 0), "{providers}");
+        assert_eq!(answer.header("x-pointsman-attempts"), Some("0"), "{providers}");
+    }
+    assert!(a.requests().is_empty());
 }
