@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::{Pin, pin},
@@ -8,6 +9,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use pointsman_layers::body::ReplayBody;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf},
     net::TcpStream,
@@ -21,7 +23,6 @@ const LARGEST_READ: usize = 128 * 1024;
 const PIECES: usize = 8;
 
 /// A connection to a provider, with what is still to be written to it, and what was read and not handed on.
-#[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     /// Has no memory while it is empty: a stream is silent most of the time.
@@ -91,7 +92,18 @@ impl Connection {
     }
 
     /// Whether an idle connection takes another request: the other end has neither closed it nor said anything unasked.
+    ///
+    /// Asks the system. The runtime only knows what it was told when it last asked, and what the other end has said since
+    /// would be taken for the answer to the next request.
     pub(super) fn is_open(&self) -> bool {
-        self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Without what is read and written: a key is in it.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("stream", &self.stream).finish_non_exhaustive()
     }
 }

@@ -1,3 +1,5 @@
+mod connections;
+
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use proptest::prelude::*;
