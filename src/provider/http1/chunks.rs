@@ -131,13 +131,16 @@ fn size_line(rest: &[u8]) -> Result<Option<(u64, usize)>, Error> {
             Err(malformed("the line of a chunk's size is too long"))
         };
     };
-    let line = rest[..end].strip_suffix(b"\r");
-    let size = line.and_then(|line| {
-        let text = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
-        // Sixteen digits are what a number of 64 bits has.
-        let digits =
-            (!text.is_empty() && text.len() <= 16 && text.iter().all(u8::is_ascii_hexdigit)).then_some(text)?;
-        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    let size = rest[..end].strip_suffix(b"\r").and_then(|line| {
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (digits, extensions) = line.split_at(digits);
+        let is_size = match extensions.trim_ascii_start() {
+            [] => true,
+            [first, ..] => *first == b';',
+        };
+        // What is more than 64 bits is none.
+        let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        size.filter(|_| is_size && !extensions.contains(&b'\r'))
     });
     match size {
         Some(size) if end < LONGEST_LINE => Ok(Some((size, end + 1))),

@@ -30,15 +30,18 @@ pub(super) struct Connection {
     /// How much to read the next time.
     reach: usize,
     unsent: VecDeque<Bytes>,
+    /// Whether a byte of the request has left.
+    pub(super) has_sent: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, read: BytesMut::new(), reach: READ, unsent: VecDeque::new() }
+        Self { stream, read: BytesMut::new(), reach: READ, unsent: VecDeque::new(), has_sent: false }
     }
 
     /// Makes a request the next thing to be written.
     pub(super) fn send(&mut self, head: Bytes, body: ReplayBody) {
+        self.has_sent = false;
         self.unsent.push_back(head);
         self.unsent.extend(body.into_segments());
     }
@@ -52,6 +55,7 @@ impl Connection {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.has_sent = true;
             while let Some(piece) = self.unsent.front_mut().filter(|_| written > 0) {
                 let part = written.min(piece.len());
                 written -= part;

@@ -10,7 +10,10 @@ use http::{Method, Response};
 use hyper_rustls::MaybeHttpsStream;
 use pointsman_layers::body::ReplayBody;
 
-use super::{Connection, Error, Http1Body, Pool, cut_off, head::Head};
+use super::{
+    Connection, Error, Http1Body, Pool, cut_off,
+    head::{Head, HeadReader},
+};
 use crate::provider::client::Dialing;
 
 /// A request under way to the head of its answer. Dropped before, it closes its connection.
@@ -23,7 +26,7 @@ pub(in crate::provider) struct Exchange {
 enum State {
     /// There is no connection yet. Boxed, as it is large and rare.
     Connecting(Box<(Dialing, Bytes, ReplayBody)>),
-    Sent(Box<Connection>),
+    Sent(Box<Connection>, HeadReader),
     Over,
 }
 
@@ -36,7 +39,7 @@ impl Exchange {
         body: ReplayBody,
     ) -> Self {
         connection.send(head, body);
-        Self { state: State::Sent(connection), method, pool: Arc::clone(pool) }
+        Self { state: State::Sent(connection, HeadReader::default()), method, pool: Arc::clone(pool) }
     }
 
     pub(super) fn connect(dialing: Dialing, pool: &Arc<Pool>, method: Method, head: Bytes, body: ReplayBody) -> Self {
@@ -59,21 +62,23 @@ impl Future for Exchange {
                     };
                     let mut connection = Box::new(Connection::new(stream));
                     connection.send(std::mem::take(head), std::mem::take(body));
-                    this.state = State::Sent(connection);
+                    this.state = State::Sent(connection, HeadReader::default());
                 }
-                State::Sent(connection) => {
+                State::Sent(connection, reader) => {
                     // A provider may answer before it has all of the request, and then close the connection.
                     let sent = match connection.poll_send(cx) {
                         Poll::Ready(Err(error)) => Err(error),
                         _ => Ok(()),
                     };
-                    let head = ready!(poll_head(connection, &this.method, cx));
+                    let head = ready!(poll_head(connection, reader, &this.method, cx));
                     let Head { response, framing, keeps_alive } = match (head, sent) {
                         (Ok(head), _) => head,
-                        (Err(_), Err(error)) => return Poll::Ready(Err(Error::Broken(error))),
+                        (Err(_), Err(error)) if connection.has_sent => return Poll::Ready(Err(Error::Broken(error))),
+                        // It cannot have been carried out.
+                        (Err(_), Err(error)) => return Poll::Ready(Err(Error::Connect(error.into()))),
                         (Err(error), Ok(())) => return Poll::Ready(Err(error)),
                     };
-                    let State::Sent(connection) = std::mem::replace(&mut this.state, State::Over) else {
+                    let State::Sent(connection, _) = std::mem::replace(&mut this.state, State::Over) else {
                         unreachable!("it is what was matched");
                     };
                     let body = Http1Body::new(connection, framing, keeps_alive.then(|| Arc::clone(&this.pool)));
@@ -85,12 +90,17 @@ impl Future for Exchange {
     }
 }
 
-fn poll_head(connection: &mut Connection, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Error>> {
+fn poll_head(
+    connection: &mut Connection,
+    reader: &mut HeadReader,
+    method: &Method,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Head, Error>> {
     loop {
         if ready!(connection.poll_read(cx)).map_err(Error::Broken)? == 0 {
             return Poll::Ready(Err(cut_off("connection closed before message completed")));
         }
-        if let Some(head) = Head::take(&mut connection.read, method)? {
+        if let Some(head) = reader.take(&mut connection.read, method)? {
             return Poll::Ready(Ok(head));
         }
     }

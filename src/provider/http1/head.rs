@@ -10,9 +10,12 @@ use super::{Error, body::Framing, chunks::Chunks, malformed};
 /// Room for the head of a request, in bytes; a larger one takes more.
 const USUAL_HEAD: usize = 1024;
 
-/// The largest head of an answer, in bytes, and the most fields in it.
+/// The largest head of an answer, in bytes, with the interim ones before it; and the most fields in one.
 const LARGEST_HEAD: usize = 256 * 1024;
 pub(super) const MOST_FIELDS: usize = 128;
+
+/// A head of this size is read again from its start whenever more of it comes; a larger one would take too long.
+const SMALL_HEAD: usize = 4 * 1024;
 
 /// Writes the head of a request with a body of this length. The URL gives the target, and the host unless a field does.
 pub(super) fn write<'a>(
@@ -22,8 +25,10 @@ pub(super) fn write<'a>(
     length: usize,
 ) -> Bytes {
     let mut out = Vec::with_capacity(USUAL_HEAD);
-    let target = url.path_and_query().map_or("/", |target| target.as_str());
-    for piece in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let target = url.path_and_query().map_or("", |target| target.as_str());
+    // A URL may have a query behind its host.
+    let root = if target.starts_with('/') { "" } else { "/" };
+    for piece in [method.as_str(), " ", root, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(piece.as_bytes());
     }
     // Two hosts or lengths would leave it to the provider which of them counts.
@@ -34,7 +39,8 @@ pub(super) fn write<'a>(
         }
     }
     if !has_host {
-        let host = url.authority().map_or("", |authority| authority.as_str());
+        // Without the user and the password that may stand before it.
+        let host = url.authority().and_then(|authority| authority.as_str().rsplit('@').next()).unwrap_or_default();
         write_field("host", host.as_bytes(), &mut out);
     }
     if length > 0 || !matches!(*method, Method::GET | Method::HEAD) {
@@ -59,13 +65,24 @@ pub(super) struct Head {
     pub(super) keeps_alive: bool,
 }
 
-impl Head {
+/// Reads the head of an answer as it comes in.
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    /// How much of what was read is known to be no whole head.
+    seen: usize,
+    /// The length of the interim answers that were passed over.
+    passed_over: usize,
+}
+
+impl HeadReader {
     /// Takes the head of the answer off what was read; `None` if there is no whole one yet. Interim answers (1xx) are
     /// passed over.
-    pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, Error> {
+    pub(super) fn take(&mut self, read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error> {
         loop {
-            let Some(Found { status, version, length, fields }) = Found::at_start_of(read)? else {
-                let is_large = read.len() >= LARGEST_HEAD;
+            let found = if self.may_be_whole(read) { Found::at_start_of(read)? } else { None };
+            let Some(Found { status, version, length, fields }) = found else {
+                self.seen = read.len();
+                let is_large = self.passed_over + read.len() >= LARGEST_HEAD;
                 return if is_large { Err(malformed("the head of the answer is too large")) } else { Ok(None) };
             };
             let head = read.split_to(length).freeze();
@@ -73,6 +90,8 @@ impl Head {
                 return Err(malformed("the protocol was switched, which nobody asked for"));
             }
             if status.is_informational() {
+                self.seen = 0;
+                self.passed_over += length;
                 continue;
             }
             // With room for what the gateway adds.
@@ -89,8 +108,15 @@ impl Head {
                 [header::TRANSFER_ENCODING, header::CONTENT_LENGTH].iter().all(|name| parts.headers.contains_key(name));
             let framing = framing(&mut parts, method)?;
             let keeps_alive = keeps_alive(&parts) && !is_doubtful && !matches!(framing, Framing::ToClose);
-            return Ok(Some(Self { response: Response::from_parts(parts, ()), framing, keeps_alive }));
+            return Ok(Some(Head { response: Response::from_parts(parts, ()), framing, keeps_alive }));
         }
+    }
+
+    /// Whether it is worth the time to read a head: its end must be in what is new.
+    fn may_be_whole(&self, read: &[u8]) -> bool {
+        let new = &read[self.seen.saturating_sub(2)..];
+        let is_end = |at: usize| matches!(new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]);
+        self.seen < SMALL_HEAD || memchr::memchr_iter(b'\n', new).any(is_end)
     }
 }
 
@@ -133,22 +159,31 @@ fn framing(head: &mut response::Parts, method: &Method) -> Result<Framing, Error
     if method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Length(0));
     }
-    if let Some(coding) = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
         if head.version == Version::HTTP_10 {
             return Err(malformed("a transfer encoding in HTTP/1.0"));
         }
-        let last = coding.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-        let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        // No other was asked for, and whoever reads on would not know of it.
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err(malformed("a transfer encoding that is not `chunked` alone"));
+        }
         // The chunks go before a length, which whoever reads on must not see.
         head.headers.remove(header::CONTENT_LENGTH);
-        return Ok(if is_chunked { Framing::Chunked(Chunks::default()) } else { Framing::ToClose });
+        return Ok(Framing::Chunked(Chunks::default()));
     }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().map(|value| length(value.as_bytes()));
-    let Some(first) = lengths.next() else { return Ok(Framing::ToClose) };
-    match first {
-        Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
-        _ => Err(malformed("the content length is not one number")),
+    let mut values = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(Framing::ToClose) };
+    let (first, mut is_repeated) = (length(value.as_bytes()), value.as_bytes().contains(&b','));
+    let is_same = values.all(|other| {
+        is_repeated = true;
+        length(other.as_bytes()) == first
+    });
+    let first = first.filter(|_| is_same).ok_or_else(|| malformed("the content length is not one number"))?;
+    if is_repeated {
+        head.headers.insert(header::CONTENT_LENGTH, first.into());
     }
+    Ok(Framing::Length(first))
 }
 
 /// A length that may stand there several times, with commas between, as long as it is the same.
@@ -173,5 +208,5 @@ fn keeps_alive(head: &response::Parts) -> bool {
                 .any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })
     };
-    if head.version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+    !says("close") && (head.version != Version::HTTP_10 || says("keep-alive"))
 }

@@ -9,13 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Method, Uri, header};
 use http_body_util::BodyExt as _;
 use pointsman_layers::body::ReplayBody;
+use socket2::SockRef;
 
 use crate::provider::{
     Client,
-    http1::{Error, Http1, Http1Body},
+    http1::{Error, Exchange, Http1},
 };
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhonest";
@@ -23,22 +24,21 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhonest";
 /// Where to connect, and the script that runs for it.
 struct Scripted {
     http1: Http1,
-    url: String,
+    url: Uri,
     script: JoinHandle<()>,
 }
 
 fn scripted(script: impl FnOnce(TcpListener) + Send + 'static) -> Scripted {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    let client = Client::new(Duration::from_secs(5));
-    let http1 = Http1::new(client.connector, &url.parse().expect("a URL")).expect("it has no TLS");
+    let url = format!("http://{}/", listener.local_addr().expect("bound")).parse().expect("a URL");
+    let http1 = Http1::new(Client::new(Duration::from_secs(5)).connector, &url).expect("it has no TLS");
     Scripted { http1, url, script: std::thread::spawn(move || script(listener)) }
 }
 
 impl Scripted {
-    fn ask(&self, body: ReplayBody) -> impl Future<Output = Result<Response<Http1Body>, Error>> + use<> {
-        let request = Request::post(&self.url).header("authorization", "Bearer secret");
-        self.http1.request(request.body(body).expect("a request"))
+    fn ask(&self, body: ReplayBody) -> Exchange {
+        let (name, value) = (header::AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
+        self.http1.request(Method::POST, &self.url, std::iter::once((&name, &value)), body)
     }
 
     async fn whole(&self) -> Result<Bytes, Error> {
@@ -141,4 +141,37 @@ async fn an_answer_is_taken_while_the_request_is_still_written() {
     let body = response.into_body().collect().await.expect("a whole body").to_bytes();
     assert!(body.len() >= LARGE);
     scripted.script.join().expect("all of the request came");
+}
+
+#[tokio::test]
+async fn interim_answers_have_an_end() {
+    let scripted = scripted(|listener| {
+        let mut stream = accept(&listener);
+        read_request(&mut stream);
+        let many = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(1000);
+        while stream.write_all(many.as_bytes()).is_ok() {}
+    });
+    let asked = tokio::time::timeout(Duration::from_secs(20), scripted.ask("ping".into())).await;
+    assert!(matches!(asked.expect("it gives up by itself"), Err(Error::Broken(_))));
+    scripted.script.join().expect("the connection is closed");
+}
+
+#[tokio::test]
+async fn a_request_of_which_no_byte_left_was_not_sent() {
+    let (go, gone) = (mpsc::channel(), mpsc::channel());
+    let scripted = scripted(move |listener| {
+        let mut stream = accept(&listener);
+        read_request(&mut stream);
+        answer(&mut stream, ANSWER);
+        go.1.recv().expect("the test has the answer");
+        // So it is reset when it is closed.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("open");
+        drop(stream);
+        gone.0.send(()).expect("the test waits");
+    });
+    assert_eq!(scripted.whole().await.expect("an answer"), "honest");
+    let asked = scripted.ask("ping".into());
+    go.0.send(()).expect("the provider waits");
+    gone.1.recv().expect("it is reset");
+    assert!(matches!(asked.await, Err(Error::Connect(_))));
 }

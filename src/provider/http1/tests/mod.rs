@@ -8,11 +8,11 @@ use super::{
     Error,
     body::Framing,
     chunks::{Chunks, Piece},
-    head::{self, Head},
+    head::{self, Head, HeadReader},
 };
 
 fn head(text: &str, method: &Method) -> Result<Option<Head>, Error> {
-    Head::take(&mut text.replace('\n', "\r\n").as_bytes().into(), method)
+    HeadReader::default().take(&mut text.replace('\n', "\r\n").as_bytes().into(), method)
 }
 
 /// How the body of an answer with these header lines ends: its length, `chunked` or `to close`; `None` for one that is
@@ -37,8 +37,14 @@ fn a_body_ends_as_the_head_says() {
         ("200 OK", "content-length: \n", None),
         ("200 OK", "content-length: 99999999999999999999\n", None),
         ("200 OK", "Transfer-Encoding: Chunked\n", Some("chunked")),
-        ("200 OK", "transfer-encoding: gzip, chunked\n", Some("chunked")),
-        ("200 OK", "transfer-encoding: chunked, gzip\n", Some("to close")),
+        // Nobody asked for another coding, and none is taken off.
+        ("200 OK", "transfer-encoding: gzip, chunked\n", None),
+        ("200 OK", "transfer-encoding: gzip\ntransfer-encoding: chunked\n", None),
+        ("200 OK", "transfer-encoding: chunked\ntransfer-encoding: chunked\n", None),
+        ("200 OK", "transfer-encoding: chunked, gzip\n", None),
+        ("200 OK", "transfer-encoding: identity\ncontent-length: 5\n", None),
+        ("200 OK", "transfer-encoding: \n", None),
+        ("200 OK", "transfer-encoding: chunked;q=1\n", None),
         ("200 OK", "transfer-encoding: chunked\ncontent-length: 5\n", Some("chunked")),
         ("200 OK", "", Some("to close")),
         ("204 No Content", "content-length: 5\n", Some("0")),
@@ -57,6 +63,15 @@ fn a_length_beside_chunks_is_not_passed_on() {
 }
 
 #[test]
+fn a_length_is_passed_on_once() {
+    for lines in ["content-length: 5, 5\n", "content-length: 5\ncontent-length: 5\n"] {
+        let text = format!("HTTP/1.1 200 OK\n{lines}\n");
+        let head = head(&text, &Method::POST).ok().flatten().expect("a whole head");
+        assert_eq!(head.response.headers().get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["5"]);
+    }
+}
+
+#[test]
 fn a_connection_is_used_again_where_that_is_safe() {
     for (text, keeps_alive) in [
         ("HTTP/1.1 200 OK\ncontent-length: 0\n\n", true),
@@ -67,6 +82,7 @@ fn a_connection_is_used_again_where_that_is_safe() {
         ("HTTP/1.1 200 OK\n\n", false),
         ("HTTP/1.0 200 OK\ncontent-length: 0\n\n", false),
         ("HTTP/1.0 200 OK\ncontent-length: 0\nconnection: keep-alive\n\n", true),
+        ("HTTP/1.0 200 OK\ncontent-length: 0\nconnection: keep-alive, close\n\n", false),
     ] {
         let head = head(text, &Method::POST).ok().flatten().expect("a whole head");
         assert_eq!(head.keeps_alive, keeps_alive, "{text}");
@@ -81,6 +97,15 @@ fn what_is_no_answer_is_refused() {
         "HTTP/1.1 99 Low\n\n",
         "HTTP/1.1 101 Switching Protocols\nupgrade: x\n\n",
         "HTTP/1.0 200 OK\ntransfer-encoding: chunked\n\n",
+        "HTTP/1.1 200 OK\na: b\n folded: c\n\n",
+        "HTTP/1.1 200 OK\na : b\n\n",
+        "HTTP/1.1 200 OK\na: b\0c\n\n",
+        "HTTP/1.1 200 OK\na: b\rc\n\n",
+        "HTTP/1.1 20 OK\n\n",
+        "HTTP/1.1 2000 OK\n\n",
+        "HTTP/2.0 200 OK\n\n",
+        "HTTP/0.9 200 OK\n\n",
+        "\0HTTP/1.1 200 OK\n\n",
         &format!("HTTP/1.1 200 OK\n{}\n", "a: b\n".repeat(200)),
     ] {
         assert!(head(text, &Method::POST).is_err(), "{text}");
@@ -95,10 +120,39 @@ fn interim_answers_are_passed_over() {
     let mut read = BytesMut::from(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 Created\r\na: b\r\na: c\r\n\r\nrest",
     );
-    let head = Head::take(&mut read, &Method::POST).ok().flatten().expect("a whole head");
+    let head = HeadReader::default().take(&mut read, &Method::POST).ok().flatten().expect("a whole head");
     assert_eq!(head.response.status(), StatusCode::CREATED);
     assert_eq!(head.response.headers().get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(read, "rest");
+}
+
+#[test]
+fn a_head_that_trickles_in_is_found_at_once() {
+    for (head, end) in [("HTTP/1.1 200 OK\r\n", "\r\n"), ("HTTP/1.1 200 OK\n", "\n"), ("HTTP/1.1 200 OK\r\n", "\n")] {
+        let text = format!("{head}x-a: {}{}", "a".repeat(9000), &head[15..]);
+        let (mut reader, mut read) = (HeadReader::default(), BytesMut::new());
+        for byte in text.bytes() {
+            read.extend_from_slice(&[byte]);
+            assert!(reader.take(&mut read, &Method::POST).is_ok_and(|head| head.is_none()));
+        }
+        let (last, before) = end.as_bytes().split_last().expect("not empty");
+        for byte in before {
+            read.extend_from_slice(&[*byte]);
+            assert!(reader.take(&mut read, &Method::POST).is_ok_and(|head| head.is_none()));
+        }
+        read.extend_from_slice(&[*last]);
+        assert!(reader.take(&mut read, &Method::POST).is_ok_and(|head| head.is_some()));
+    }
+}
+
+#[test]
+fn interim_answers_count_as_part_of_the_head() {
+    let (mut reader, mut left) = (HeadReader::default(), 300 * 1024);
+    let interim = format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "x".repeat(1000));
+    while reader.take(&mut interim.as_bytes().into(), &Method::POST).is_ok_and(|head| head.is_none()) {
+        left -= interim.len();
+    }
+    assert!(left < 60 * 1024);
 }
 
 fn written(method: Method, url: &'static str, fields: &[(&'static str, &'static str)], length: usize) -> String {
@@ -119,6 +173,8 @@ fn a_request_is_written_as_it_is() {
             "POST /v1/x?y=z HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: host:80\r\ncontent-length: 1203\r\n\r\n",
         ),
         (Method::POST, "http://h", 0, "POST / HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\ncontent-length: 0\r\n\r\n"),
+        (Method::GET, "http://u:p@h?y=z", 0, "GET /?y=z HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\n\r\n"),
+        (Method::GET, "http://[::1]:8/", 0, "GET / HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: [::1]:8\r\n\r\n"),
         (Method::GET, "http://h/a", 0, "GET /a HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\n\r\n"),
     ] {
         assert_eq!(written(method, url, &fields, length), expected);
@@ -173,7 +229,16 @@ fn chunks_that_are_none_are_refused() {
         "-1\r\n",
         "0x1\r\n",
         "1\n",
+        "1\r\r\na\r\n0\r\n\r\n",
+        " 1\r\na\r\n0\r\n\r\n",
+        "1 1\r\na\r\n0\r\n\r\n",
+        "1;a\rb\r\na\r\n0\r\n\r\n",
+        "ffffffffffffffff0\r\n",
+        "1\r\na\n0\r\n\r\n",
+        "1\r\na0\r\n\r\n",
         "11111111111111111\r\n",
+        "1x\r\na\r\n0\r\n\r\n",
+        "+1\r\na\r\n0\r\n\r\n",
         "1\r\nab\r\n",
         "0\r\nno colon\r\n\r\n",
         &long,
@@ -209,6 +274,6 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         unchunked(&[&bytes]);
-        let _ = Head::take(&mut bytes.as_slice().into(), &Method::GET);
+        let _ = HeadReader::default().take(&mut bytes.as_slice().into(), &Method::GET);
     }
 }
