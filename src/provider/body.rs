@@ -1,8 +1,9 @@
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -10,13 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{ProviderError, http1::Http1Body};
+use super::{ProviderError, http1::Http1Body, service::Shared};
 
 /// A provider's response body: its frames as they come, and an error when nothing comes for too long.
-#[derive(Debug)]
 pub struct ProviderBody {
     inner: Inner,
-    idle_timeout: Duration,
+    provider: Arc<Shared>,
     /// Made when the body is first waited for, and moved on only when it fires: a frame costs a look at the clock.
     /// Boxed, so that the body can be moved.
     timer: Option<Pin<Box<Sleep>>>,
@@ -32,8 +32,8 @@ pub(super) enum Inner {
 }
 
 impl ProviderBody {
-    pub(super) fn new(inner: Inner, idle_timeout: Duration) -> Self {
-        Self { inner, idle_timeout, timer: None, waiting_since: None }
+    pub(super) fn new(inner: Inner, provider: Arc<Shared>) -> Self {
+        Self { inner, provider, timer: None, waiting_since: None }
     }
 }
 
@@ -55,11 +55,16 @@ impl Body for ProviderBody {
     type Error = ProviderError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
-        if let Poll::Ready(frame) = self.inner.poll_frame(cx) {
+        if let Poll::Ready(mut frame) = self.inner.poll_frame(cx) {
             self.waiting_since = None;
+            if let Some(Ok(frame)) = &mut frame
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                self.provider.clean_trailers(trailers);
+            }
             return Poll::Ready(frame);
         }
-        let idle_timeout = self.idle_timeout;
+        let idle_timeout = self.provider.idle_timeout();
         let due = *self.waiting_since.get_or_insert_with(Instant::now) + idle_timeout;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         while timer.as_mut().poll(cx).is_ready() {
@@ -83,5 +88,11 @@ impl Body for ProviderBody {
             Inner::Hyper(body) => body.size_hint(),
             Inner::Http1(body) => body.size_hint(),
         }
+    }
+}
+
+impl fmt::Debug for ProviderBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderBody").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -57,7 +57,7 @@ pub struct Provider {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     client: Client,
     /// Goes before the client where it can be used.
     http1: Option<Http1>,
@@ -200,6 +200,19 @@ impl Service<Request<ReplayBody>> for Provider {
     }
 }
 
+impl Shared {
+    /// How long to wait for a frame of an answer.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.settings.timeouts.idle
+    }
+
+    /// Removes from the trailers of an answer what must not reach a client.
+    pub(super) fn clean_trailers(&self, trailers: &mut HeaderMap) {
+        headers::clean_response(trailers, self.settings.secret.as_ref());
+        trailers.remove(http::header::CONTENT_LENGTH);
+    }
+}
+
 impl Settings {
     /// The headers of a request to the provider.
     fn fields<'a>(
@@ -287,8 +300,9 @@ impl Future for ProviderFuture {
                 }
                 Poll::Ready(Ok(mut response)) => {
                     headers::clean_response(response.headers_mut(), settings.secret.as_ref());
-                    let idle = settings.timeouts.idle;
-                    Poll::Ready(Ok(response.map(|body| ProviderBody::new(body, idle))))
+                    // The version is the provider's; whoever hands the answer on has its own.
+                    *response.version_mut() = http::Version::HTTP_11;
+                    Poll::Ready(Ok(response.map(|body| ProviderBody::new(body, Arc::clone(this.shared)))))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => timer.poll(cx).map(|()| Err(ProviderError::header_timeout(settings.timeouts.headers))),

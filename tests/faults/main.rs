@@ -6,6 +6,7 @@ mod support;
 mod a_client_that_leaves;
 mod after_the_first_event;
 mod before_anything_came;
+mod framing;
 mod odd_answers;
 mod retry_storms;
 mod the_route_decides;
