@@ -12,7 +12,7 @@ use super::{
     node::{Node, Value},
 };
 use crate::provider::{
-    Timeouts,
+    Timeouts, concerns_the_connection,
     presets::{self, AuthForm, Dialect, GateRule, Preset},
 };
 
@@ -365,6 +365,11 @@ pub(super) fn decode_headers(at: Cursor<'_>, keep: &[&str]) -> Option<HeaderMap>
     let mut headers = HeaderMap::new();
     for entry in at.entries()? {
         let Some(name) = entry.key.and_then(|key| header_name(Cursor { node: key, ..entry })) else { continue };
+        if concerns_the_connection(&name) {
+            let error = entry.error(format!("`{name}` cannot be set: each connection has its own"));
+            entry.report(error.label("expected a header of the request"));
+            continue;
+        }
         let Some(text) = entry.template(keep) else { continue };
         match HeaderValue::from_str(&text) {
             Ok(mut value) => {

@@ -22,6 +22,12 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// What only a connection can say of itself, so that nobody may set it for all requests: to set `Transfer-Encoding` would
+/// let two readers see two ends of a body.
+pub(crate) fn concerns_the_connection(name: &HeaderName) -> bool {
+    is_hop_by_hop(name.as_str()) || [header::CONTENT_LENGTH, header::EXPECT].contains(name)
+}
+
 /// The forms in which a client's own key for the gateway may come.
 fn is_credential(name: &str) -> bool {
     matches!(name, "api-key" | "x-api-key" | "authorization" | "x-goog-api-key")
@@ -91,6 +97,7 @@ pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>
 
 /// What `Connection` says is for this hop alone, save the one word that most of them have.
 fn named_in_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
+    // What is no name hides none beside it.
     let values = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
     let names = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let named = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
@@ -130,6 +137,13 @@ mod tests {
             travellers(&headers, &Credential::Clients),
             ["accept-encoding", "openai-beta", "traceparent", "x-stainless-lang"]
         );
+    }
+
+    #[test]
+    fn a_name_that_is_none_hides_no_other() {
+        let mut headers = map(&[("x-private", "1")]);
+        headers.insert("connection", HeaderValue::from_bytes(b"\xff, x-private").unwrap());
+        assert!(travellers(&headers, &Credential::Clients).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod presets;
 mod service;
 mod url;
 
+pub(crate) use self::headers::concerns_the_connection;
 pub use self::{
     body::ProviderBody,
     client::Client,

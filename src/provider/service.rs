@@ -105,10 +105,13 @@ impl Provider {
 }
 
 impl ProviderBuilder {
-    /// Sets a header on every request, replacing the client's, and the credential if that is in it.
+    /// Sets a header on every request, replacing the client's, and the credential if that is in it. A hop-by-hop header,
+    /// `Content-Length` and `Expect` are not taken: each connection has its own.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        if !headers::concerns_the_connection(&name) {
+            self.headers.insert(name, value);
+        }
         self
     }
 

@@ -45,6 +45,15 @@ fn any_server_that_speaks_openais_api_will_do() {
 }
 
 #[test]
+fn headers_of_the_connection_cannot_be_set() {
+    for name in ["Transfer-Encoding", "connection", "content-length", "te", "upgrade", "Expect"] {
+        let told = told(&format!("backends: {{ x: {{ base_url: 'http://h/v1', headers: {{ {name}: chunked }} }} }}"));
+        let expected = format!("`{}` cannot be set: each connection has its own", name.to_lowercase());
+        assert!(told.iter().any(|line| line.contains(&expected)), "{told:?}");
+    }
+}
+
+#[test]
 fn a_key_is_needed_but_for_a_server_on_this_machine() {
     let reason = |text: &str| backend(text).unavailable;
     assert_eq!(reason("groq: {}").unwrap(), "no credential (GROQ_API_KEY)");
