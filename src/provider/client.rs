@@ -34,6 +34,9 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.enforce_http(false);
+        // Shared out among the addresses of a host, so that one where nobody answers leaves time for the next. A little
+        // longer than all of connecting may take: a single address is given up by the connector below, which says why.
+        tcp.set_connect_timeout(Some(connect_timeout.saturating_add(Duration::from_millis(10))));
         let https = HttpsConnectorBuilder::new().with_tls_config(tls_config()).https_or_http().enable_all_versions();
         let connector = Connector { inner: https.wrap_connector(tcp), timeout: connect_timeout };
         let inner = legacy::Client::builder(TokioExecutor::new())
