@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::{
     Connection, Error, Pool,
     chunks::{Chunks, Piece},
+    connection::take_front,
     cut_off,
 };
 
@@ -72,9 +73,9 @@ impl Http1Body {
             Framing::Length(left) => {
                 let here = usize::try_from(*left).map_or(read.len(), |left| left.min(read.len()));
                 *left -= here as u64;
-                Some(Frame::data(read.split_to(here).freeze()))
+                Some(Frame::data(take_front(read, here)))
             }
-            Framing::ToClose => Some(Frame::data(read.split().freeze())),
+            Framing::ToClose => Some(Frame::data(take_front(read, read.len()))),
             Framing::Chunked(chunks) => match chunks.take(read)? {
                 Some(Piece::Data(data)) => Some(Frame::data(data)),
                 Some(Piece::Trailers(trailers)) => Some(Frame::trailers(trailers)),

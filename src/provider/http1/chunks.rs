@@ -1,7 +1,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Error, head::MOST_FIELDS, malformed};
+use super::{Error, connection::take_front, head::MOST_FIELDS, malformed};
 
 /// The longest line of a chunk's size, extensions included, and the largest trailers.
 const LONGEST_LINE: usize = 4 * 1024;
@@ -89,9 +89,9 @@ impl Chunks {
             }
         }
         if !data.is_empty() {
-            read.advance(data.start);
-            let piece = read.split_to(data.len()).freeze();
-            read.advance(at - data.end);
+            let mut piece = take_front(read, at);
+            piece.truncate(data.end);
+            piece.advance(data.start);
             return Ok(Some(Piece::Data(piece)));
         }
         read.advance(at);

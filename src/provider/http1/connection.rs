@@ -84,7 +84,15 @@ impl Connection {
         } else {
             self.read.reserve(self.reach);
             let room = self.read.capacity() - self.read.len();
-            (ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?, room)
+            match pin!(self.stream.read_buf(&mut self.read)).poll(cx) {
+                Poll::Ready(read) => (read?, room),
+                Poll::Pending => {
+                    if self.read.is_empty() {
+                        (self.read, self.reach) = (BytesMut::new(), READ);
+                    }
+                    return Poll::Pending;
+                }
+            }
         };
         self.reach = if read < room { READ } else { LARGEST_READ.min(2 * self.reach) };
         Poll::Ready(Ok(read))
@@ -103,6 +111,12 @@ impl Connection {
         let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
+}
+
+/// Takes so many bytes off what was read, and with the last of them its memory: what is left of it, if nothing, would keep
+/// the memory as long as the next silence lasts.
+pub(super) fn take_front(read: &mut BytesMut, length: usize) -> Bytes {
+    if length == read.len() { std::mem::take(read).freeze() } else { read.split_to(length).freeze() }
 }
 
 /// Without what is read and written: a key is in it.

@@ -66,12 +66,19 @@ async fn sweep(pool: Weak<Pool>) {
         tokio::time::sleep(SWEEP).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle();
-        idle.connections.retain_mut(|(connection, age)| {
+        let old = idle.connections.extract_if(.., |(connection, age)| {
             *age += 1;
-            *age < 2 && connection.is_open()
+            *age >= 2 || !connection.is_open()
         });
-        if idle.connections.is_empty() {
+        let old: Vec<_> = old.collect();
+        let is_empty = idle.connections.is_empty();
+        if is_empty {
             idle.sweeper = None;
+        }
+        // To close many takes its time, for which no request is to wait.
+        drop(idle);
+        drop(old);
+        if is_empty {
             return;
         }
     }

@@ -213,6 +213,13 @@ fn all_that_one_read_brought_is_one_piece() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_piece_that_was_all() {
+    let (mut chunks, mut read) = (Chunks::default(), BytesMut::from("3\r\none\r\n"));
+    let Ok(Some(Piece::Data(data))) = chunks.take(&mut read) else { panic!("there is data") };
+    assert!(data == "one" && data.is_unique(), "an idle stream would keep its last piece");
+}
+
+#[test]
 fn chunks_end_with_trailers_or_without() {
     let whole = unchunked(&[b"3\r\none\r\n0\r\n\r\nnext"]);
     assert_eq!(whole, Some((b"one".to_vec(), false, b"next".to_vec())));
