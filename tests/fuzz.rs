@@ -64,7 +64,12 @@ fn every_target_is_tried_out() {
     for (name, _) in targets::TARGETS {
         assert!(!corpus(name).is_empty());
     }
-    assert_eq!(targets::TARGETS.len(), 8, "a new target needs a test below");
+    assert_eq!(targets::TARGETS.len(), 9, "a new target needs a test below");
+}
+
+#[test]
+fn answer() {
+    try_out("answer");
 }
 
 #[test]

@@ -3,12 +3,16 @@
 //! cargo-fuzz calls them with bytes of its own making (`fuzz_targets/`); `tests/fuzz.rs` of the main package calls the
 //! same functions with the corpus, and with what comes of it.
 
-use std::{convert::Infallible, fmt::Write as _, io::Write as _, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, io::Write as _, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
-use pointsman::{Config, Gateway, selector::Selector};
+use pointsman::{
+    Config, Gateway,
+    provider::{Client, Provider},
+    selector::Selector,
+};
 use pointsman_layers::{
     body::{EventCollector, ReplayBody},
     condition::Condition,
@@ -17,13 +21,19 @@ use pointsman_layers::{
     route::ModelField,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::oneshot,
+};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 /// A target: its name, which is the name of its corpus, and what is done with the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
+    ("answer", answer),
     ("condition", condition),
     ("config", config),
     ("credential_file", credential_file),
@@ -33,6 +43,105 @@ pub const TARGETS: [Target; 8] = [
     ("splice", splice),
     ("sse", sse),
 ];
+
+/// A provider's answer is the same in whatever pieces it comes, ends where its head says, and nothing of it is the answer
+/// to the next request. The first byte says in which pieces it comes, and whether the connection is closed behind it.
+pub fn answer(data: &[u8]) {
+    let Some((form, wire)) = data.split_first() else { return };
+    let (step, is_closed) = (usize::from(form & 0x7f).max(1), form & 0x80 == 0);
+    let wire = &wire[..wire.len().min(2048)];
+    let whole = exchange(wire, wire.len().max(1), is_closed);
+    assert_eq!(exchange(wire, step, is_closed), whole);
+    assert_eq!(exchange(wire, 1, is_closed), whole);
+    let Some(Exchanged { head, body, is_whole }) = whole else { return };
+    match head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok()) {
+        _ if [204, 304].contains(&head.status.as_u16()) => assert!(body.is_empty() && is_whole),
+        Some(length) => assert!(if is_whole { body.len() == length } else { body.len() < length }),
+        None => assert!(body.len() <= wire.len()),
+    }
+}
+
+/// What came of an answer.
+#[derive(Debug)]
+struct Exchanged {
+    head: http::response::Parts,
+    body: Vec<u8>,
+    is_whole: bool,
+}
+
+impl PartialEq for Exchanged {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.head.status, one.head.headers.clone(), one.body.clone(), one.is_whole);
+        of(self) == of(other)
+    }
+}
+
+/// What a request gets that is answered so, in pieces; then another one gets an honest answer, or none. `None` is an error
+/// in place of an answer.
+fn exchange(wire: &[u8], step: usize, is_closed: bool) -> Option<Exchanged> {
+    // Where certificates are read, it takes long to make one.
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| Client::new(Duration::from_secs(5)));
+    const HONEST: &[u8] = b"HTTP/1.1 234 Honest\r\ncontent-length: 6\r\n\r\nhonest";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/v1", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let provider = Provider::builder(&url).expect("an absolute URL").build(CLIENT.clone());
+        let pieces: Vec<Vec<u8>> = wire.chunks(step).map(<[u8]>::to_vec).collect();
+        let (has_written, written) = oneshot::channel();
+        tokio::spawn(async move {
+            let mut odd = Some((pieces, has_written));
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let mut space = [0; 1024];
+                // A request is small, and comes at once.
+                while stream.read(&mut space).await.is_ok_and(|count| count > 0) {
+                    let Some((pieces, has_written)) = odd.take() else {
+                        let _ = stream.write_all(HONEST).await;
+                        continue;
+                    };
+                    for piece in pieces {
+                        let _ = stream.write_all(&piece).await;
+                        // So the other end reads it before the next one is there.
+                        tokio::task::yield_now().await;
+                        tokio::task::yield_now().await;
+                    }
+                    let _ = has_written.send(());
+                    let next = tokio::time::timeout(Duration::from_millis(3), stream.readable());
+                    if is_closed || next.await.is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        let ask = || {
+            let request = Request::post("/v1/chat/completions").body(ReplayBody::from("{}")).expect("a request");
+            provider.clone().oneshot(request)
+        };
+        let exchanged = match ask().await {
+            Err(_) => None,
+            Ok(response) => {
+                let (head, mut frames) = response.into_parts();
+                let (mut body, mut is_whole) = (Vec::new(), true);
+                while let Some(frame) = frames.frame().await {
+                    match frame {
+                        Ok(frame) => body.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                        Err(_) => is_whole = false,
+                    }
+                }
+                Some(Exchanged { head, body, is_whole })
+            }
+        };
+        // What comes behind a second request was sent is an answer to it, as far as anyone can tell.
+        let _ = written.await;
+        if let Ok(next) = ask().await {
+            assert_eq!(next.status(), 234, "an answer to another request");
+            let body = next.into_body().collect().await.map(|body| body.to_bytes());
+            assert!(body.is_ok_and(|body| body == "honest"), "not what was sent");
+        }
+        exchanged
+    })
+}
 
 /// A model string that parses says the same when it is printed and parsed again; an error is in the text.
 pub fn selector(data: &[u8]) {
