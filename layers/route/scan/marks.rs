@@ -30,31 +30,39 @@ impl Mark {
 /// All of a body is looked through for it, so this goes by many bytes at a time.
 pub(super) fn next_mark(body: &[u8], from: usize) -> Option<(usize, Mark)> {
     let mut at = from;
-    loop {
+    while at < body.len() {
         at = dispatch!(Level::new(), simd => skip(simd, body, at));
         let end = body.len().min(at + STEP);
         if let Some(found) = (at..end).find_map(|at| Some((at, Mark::at_start_of(&body[at..])?))) {
             return Some(found);
         }
-        if end == body.len() {
-            return None;
-        }
         at = end;
     }
+    None
 }
 
-/// Goes on from `at` to the first step that may have a mark in it, or to the rest of the body that is no whole step.
+/// Goes on from `at` to the first step that may have a mark in it, or to the end.
 #[inline(always)]
 fn skip<S: Simd>(simd: S, body: &[u8], mut at: usize) -> usize {
     while let Some(step) = body.get(at..at + STEP + REACH) {
-        let halves = (may_start(simd, &step[..35]) | may_start(simd, &step[32..67]))
-            | (may_start(simd, &step[64..99]) | may_start(simd, &step[96..131]));
-        if halves.any_true() {
-            break;
+        if may_hold(simd, step) {
+            return at;
         }
         at += STEP;
     }
-    at
+    // What is added to the rest is part of no mark.
+    let rest = &body[at..];
+    let mut step = [0; STEP + REACH];
+    step[..rest.len()].copy_from_slice(rest);
+    if may_hold(simd, &step) { at } else { body.len() }
+}
+
+/// Whether a step may have a mark in it.
+#[inline(always)]
+fn may_hold<S: Simd>(simd: S, step: &[u8]) -> bool {
+    let halves = (may_start(simd, &step[..35]) | may_start(simd, &step[32..67]))
+        | (may_start(simd, &step[64..99]) | may_start(simd, &step[96..131]));
+    halves.any_true()
 }
 
 /// Which of 32 bytes may start a mark, by them and the third behind each: few other pairs are as rare.
