@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, uri::PathAndQuery};
 use hyper_util::client::legacy;
 use memchr::memmem::Finder;
 use pin_project::pin_project;
@@ -159,7 +159,8 @@ impl ProviderBuilder {
     /// The provider, on this client.
     pub fn build(self, client: Client) -> Provider {
         let Self { mut settings, headers } = self;
-        let http1 = settings.base.root().and_then(|root| Http1::new(client.connector.clone(), &root));
+        let root = settings.base.url(PathAndQuery::from_static("/"));
+        let http1 = root.ok().and_then(|root| Http1::new(client.connector.clone(), &root));
         for own in [&mut settings.own].into_iter().chain(settings.dialect.as_mut().map(|spoken| &mut spoken.own)) {
             own.extend(headers.clone());
         }
@@ -181,18 +182,24 @@ impl Service<Request<ReplayBody>> for Provider {
         let Shared { client, http1, settings } = &**shared;
         // A credential may bring along the base URL that it is for.
         let brought = request.extensions().get::<Endpoint>().and_then(|endpoint| BaseUrl::new(&endpoint.0));
-        let url = match brought.as_ref().unwrap_or(&settings.base).join(request.uri()) {
-            Ok(url) => url,
-            Err(error) => return ProviderFuture::failed(ProviderError::invalid_url(error), shared),
+        let base = brought.as_ref().unwrap_or(&settings.base);
+        let invalid = |error| ProviderFuture::failed(ProviderError::invalid_url(error), shared);
+        let target = match base.join(request.uri()) {
+            Ok(target) => target,
+            Err(error) => return invalid(error),
         };
         let spoken = settings.dialect.as_ref().filter(|spoken| spoken.dialect.covers(request.uri().path()));
         let (mut parts, body) = request.into_parts();
         let fields = settings.fields(&parts.headers, spoken);
-        let response = match http1.as_ref().filter(|http1| http1.reaches(&url)) {
-            Some(http1) => Sent::Http1(http1.request(parts.method.clone(), &url, fields, body)),
+        let is_elsewhere = brought.as_ref().is_some_and(|brought| !brought.is_beside(&settings.base));
+        let response = match http1.as_ref().filter(|_| !is_elsewhere) {
+            Some(http1) => Sent::Http1(http1.request(parts.method.clone(), &target, fields, body)),
             None => {
                 parts.headers = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
-                parts.uri = url;
+                parts.uri = match base.url(target) {
+                    Ok(url) => url,
+                    Err(error) => return invalid(error),
+                };
                 // The version is the client's; the connection to the provider has its own.
                 parts.version = http::Version::HTTP_11;
                 Sent::Hyper(client.inner.request(Request::from_parts(parts, body)))

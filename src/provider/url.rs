@@ -24,32 +24,30 @@ impl BaseUrl {
         })
     }
 
-    /// The scheme and the host alone.
-    pub(super) fn root(&self) -> Option<Uri> {
-        let root = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
-        root.build().ok()
+    /// The URL of a target on this host.
+    pub(super) fn url(&self, target: PathAndQuery) -> Result<Uri, http::Error> {
+        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(target).build()
     }
 
-    /// The URL for a client's path below the API's root: `/v1/chat/completions` on `https://host/openai/v1` is
-    /// `https://host/openai/v1/chat/completions`.
-    pub(super) fn join(&self, client: &Uri) -> Result<Uri, http::Error> {
+    /// Whether it has the host of another one, and is reached in the same way.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.authority == other.authority
+    }
+
+    /// The target for a client's path below the API's root: `/v1/chat/completions` on `https://host/openai/v1` is
+    /// `/openai/v1/chat/completions`.
+    pub(super) fn join(&self, client: &Uri) -> Result<PathAndQuery, http::Error> {
         let path = client.path();
         let below = match path.strip_prefix("/v1") {
             Some(below) if below.is_empty() || below.starts_with('/') => below,
             _ => path,
         };
-        let path_and_query = if self.path == "/v1" && below.len() < path.len() {
+        if self.path == "/v1" && below.len() < path.len() {
             // The same path: nothing to build.
-            client.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/v1"))
-        } else {
-            let query = client.query().map(|query| ["?", query]).unwrap_or_default();
-            PathAndQuery::from_maybe_shared(bytes::Bytes::from([&self.path, below, query[0], query[1]].concat()))?
-        };
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path_and_query)
-            .build()
+            return Ok(client.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/v1")));
+        }
+        let query = client.query().map(|query| ["?", query]).unwrap_or_default();
+        Ok(PathAndQuery::from_maybe_shared(bytes::Bytes::from([&self.path, below, query[0], query[1]].concat()))?)
     }
 }
 
@@ -69,7 +67,8 @@ mod tests {
             ("https://a/v1", "/v1", "https://a/v1"),
         ] {
             let base = BaseUrl::new(&base.parse().unwrap()).unwrap();
-            assert_eq!(base.join(&path.parse().unwrap()).unwrap().to_string(), joined);
+            let target = base.join(&path.parse().unwrap()).unwrap();
+            assert_eq!(base.url(target).unwrap().to_string(), joined);
         }
         assert!(BaseUrl::new(&"/v1".parse().unwrap()).is_none());
     }

@@ -3,7 +3,7 @@
 use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, response};
 
 use super::{Error, body::Framing, chunks::Chunks, malformed};
 
@@ -17,15 +17,15 @@ pub(super) const MOST_FIELDS: usize = 128;
 /// A head of this size is read again from its start whenever more of it comes; a larger one would take too long.
 const SMALL_HEAD: usize = 4 * 1024;
 
-/// Writes the head of a request with a body of this length. The URL gives the target, and the host unless a field does.
+/// Writes the head of a request with a body of this length. The authority gives the host, unless a field does.
 pub(super) fn write<'a>(
     method: &Method,
-    url: &Uri,
+    target: &str,
+    authority: &str,
     fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
     length: usize,
 ) -> Bytes {
     let mut out = Vec::with_capacity(USUAL_HEAD);
-    let target = url.path_and_query().map_or("", |target| target.as_str());
     // A URL may have a query behind its host.
     let root = if target.starts_with('/') { "" } else { "/" };
     for piece in [method.as_str(), " ", root, target, " HTTP/1.1\r\n"] {
@@ -40,7 +40,7 @@ pub(super) fn write<'a>(
     }
     if !has_host {
         // Without the user and the password that may stand before it.
-        let host = url.authority().and_then(|authority| authority.as_str().rsplit('@').next()).unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
         write_field("host", host.as_bytes(), &mut out);
     }
     if length > 0 || !matches!(*method, Method::GET | Method::HEAD) {

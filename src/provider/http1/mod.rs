@@ -16,7 +16,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{
+    HeaderName, HeaderValue, Method, Uri,
+    uri::{Authority, PathAndQuery},
+};
 use pointsman_layers::body::ReplayBody;
 use tower_service::Service as _;
 
@@ -42,20 +45,16 @@ impl Http1 {
         })
     }
 
-    /// Whether requests for this URL are this client's.
-    pub(super) fn reaches(&self, url: &Uri) -> bool {
-        self.host.scheme() == url.scheme() && self.host.authority() == url.authority()
-    }
-
-    /// Sends a request with these fields to a URL that this client [reaches](Self::reaches).
+    /// Sends a request with these fields to its host.
     pub(super) fn request<'a>(
         &self,
         method: Method,
-        url: &Uri,
+        target: &PathAndQuery,
         fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         body: ReplayBody,
     ) -> Exchange {
-        let head = head::write(&method, url, fields, body.len());
+        let authority = self.host.authority().map_or("", Authority::as_str);
+        let head = head::write(&method, target.as_str(), authority, fields, body.len());
         match self.pool.take() {
             Some(connection) => Exchange::on(connection, &self.pool, method, head, body),
             None => {

@@ -157,8 +157,10 @@ fn interim_answers_count_as_part_of_the_head() {
 
 fn written(method: Method, url: &'static str, fields: &[(&'static str, &'static str)], length: usize) -> String {
     let fields = fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    let fields: Vec<_> = fields.collect();
-    let head = head::write(&method, &Uri::from_static(url), fields.iter().map(|(name, value)| (name, value)), length);
+    let (fields, url): (Vec<_>, _) = (fields.collect(), Uri::from_static(url));
+    let target = url.path_and_query().expect("a target").as_str();
+    let authority = url.authority().expect("a host").as_str();
+    let head = head::write(&method, target, authority, fields.iter().map(|(name, value)| (name, value)), length);
     String::from_utf8(head.to_vec()).expect("text")
 }
 
@@ -172,10 +174,15 @@ fn a_request_is_written_as_it_is() {
             1203,
             "POST /v1/x?y=z HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: host:80\r\ncontent-length: 1203\r\n\r\n",
         ),
-        (Method::POST, "http://h", 0, "POST / HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\ncontent-length: 0\r\n\r\n"),
+        (
+            Method::POST,
+            "http://host:80",
+            0,
+            "POST / HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: host:80\r\ncontent-length: 0\r\n\r\n",
+        ),
         (Method::GET, "http://u:p@h?y=z", 0, "GET /?y=z HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\n\r\n"),
         (Method::GET, "http://[::1]:8/", 0, "GET / HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: [::1]:8\r\n\r\n"),
-        (Method::GET, "http://h/a", 0, "GET /a HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: h\r\n\r\n"),
+        (Method::GET, "http://host:80/a", 0, "GET /a HTTP/1.1\r\nx-a: 1\r\nx-a: 2\r\nhost: host:80\r\n\r\n"),
     ] {
         assert_eq!(written(method, url, &fields, length), expected);
     }
