@@ -2,19 +2,20 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use crate::{body::ErrorAnswer, ext::Endpoint};
 
 /// A token, and the base URL that it is for if it names one.
 ///
-/// Cloning copies a pointer. `Debug` shows the [`Fingerprint`], never the token.
+/// Cloning copies a pointer, and the last clone wipes the token from memory. `Debug` shows the [`Fingerprint`], never the token.
 #[derive(Clone)]
 pub struct Credential {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    token: Box<str>,
+    token: Zeroizing<String>,
     endpoint: Option<Endpoint>,
     fingerprint: Fingerprint,
 }
@@ -130,3 +131,17 @@ impl fmt::Display for CredentialError {
 }
 
 impl std::error::Error for CredentialError {}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_wiped_when_the_last_copy_is_dropped() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+
+        is_wiped(&Credential::new("token").inner.token);
+    }
+}

@@ -44,3 +44,19 @@ impl Debug for Raw {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+
+        let secret = Secret::new("key");
+        is_wiped(&secret.0);
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+    }
+}

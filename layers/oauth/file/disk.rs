@@ -7,6 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use zeroize::Zeroizing;
+
 /// A credential is a few kilobytes; whatever is larger is something else.
 const MAX_SIZE: u64 = 1 << 20;
 
@@ -23,7 +25,7 @@ pub(super) struct Signature {
 }
 
 pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
     /// `None` if the file was touched so lately that a second write could have the same time.
     pub(super) signature: Option<Signature>,
     /// Whether others than the owner may read it.
@@ -57,7 +59,9 @@ pub(super) fn read(path: &Path) -> io::Result<Content> {
     }
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let mut bytes = Vec::new();
+    // In one piece, so that no other is left behind when it grows.
+    let room = usize::try_from(metadata.len().min(MAX_SIZE) + 1).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(io::Error::other("it is larger than 1 MiB"));

@@ -2,11 +2,13 @@
 
 use std::{
     borrow::Cow,
+    ops::{Deref, DerefMut},
     time::{Duration, SystemTime},
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     endpoint,
@@ -20,10 +22,49 @@ use crate::{
 /// The content of a credential file.
 pub(super) struct Document {
     pub(super) credential: Credential,
-    pub(super) refresh: Option<String>,
+    pub(super) refresh: Option<Zeroizing<String>>,
     pub(super) expires: Option<SystemTime>,
     /// All of it, for writing it back.
-    pub(super) tree: Value,
+    pub(super) tree: Tree,
+}
+
+/// JSON with tokens in it: its texts are wiped from memory when it is dropped.
+#[derive(Clone)]
+pub(super) struct Tree(Value);
+
+impl From<Value> for Tree {
+    fn from(value: Value) -> Self {
+        Self(value)
+    }
+}
+
+impl Deref for Tree {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl DerefMut for Tree {
+    fn deref_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Why a content is no credential, as the end of a sentence that starts with the file.
@@ -39,7 +80,7 @@ impl Document {
         if content.trim_ascii().is_empty() {
             return Err(Fault::Unfinished("is empty"));
         }
-        let tree = serde_json::from_slice(content).map_err(|error| {
+        let tree: Value = serde_json::from_slice(content).map_err(|error| {
             if error.is_eof() {
                 Fault::Unfinished("ends in the middle of its JSON")
             } else {
@@ -47,10 +88,10 @@ impl Document {
                 Fault::Wrong(format!("is not JSON (line {}, column {})", error.line(), error.column()))
             }
         })?;
-        Self::read(tree, options).map_err(Fault::Wrong)
+        Self::read(tree.into(), options).map_err(Fault::Wrong)
     }
 
-    pub(super) fn read(tree: Value, options: &CredentialFileOptions) -> Result<Self, String> {
+    pub(super) fn read(tree: Tree, options: &CredentialFileOptions) -> Result<Self, String> {
         if !tree.is_object() {
             return Err("does not hold a JSON object".into());
         }
@@ -61,7 +102,7 @@ impl Document {
             Some((pointer, endpoint)) => Credential::with_endpoint(access, read_endpoint(pointer, endpoint, options)?),
             None => Credential::new(access),
         };
-        let refresh = text(&options.refresh).map(str::to_owned);
+        let refresh = text(&options.refresh).map(|token| Zeroizing::new(token.to_owned()));
         let expires = expires(&tree, access, &options.expiry);
         Ok(Self { credential, refresh, expires, tree })
     }
@@ -266,4 +307,18 @@ fn escape(name: &str) -> String {
 
 fn unescape(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_read_stays_in_memory() {
+        let mut tree = json!({ "token": "secret", "list": ["secret", { "deep": "secret" }], "number": 1 });
+        wipe(&mut tree);
+        assert_eq!(tree, json!({ "token": "", "list": ["", { "deep": "" }], "number": 1 }));
+    }
 }

@@ -13,11 +13,12 @@ use std::{
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::{
     clock,
     disk::{self, Signature},
-    document::{self, Document},
+    document::{self, Document, Tree},
     grant::{self, Exchange},
     lock::Locks,
     options::CredentialFileOptions,
@@ -267,7 +268,7 @@ impl Shared {
     }
 
     /// Writes a new token to the file, and only then uses it.
-    async fn adopt(&self, tree: Value) -> Outcome {
+    async fn adopt(&self, tree: Tree) -> Outcome {
         let written = self.write(&tree).await;
         let before = self.state.load();
         let (content, unwritten) = match &written {
@@ -300,7 +301,7 @@ impl Shared {
     }
 
     async fn write(&self, tree: &Value) -> io::Result<Fingerprint> {
-        let bytes = serde_json::to_vec_pretty(tree)?;
+        let bytes = Zeroizing::new(serde_json::to_vec_pretty(tree)?);
         let fingerprint = Fingerprint::of(&bytes);
         let path = self.options.path.clone();
         blocking(move || disk::replace(&path, &bytes)).await?;

@@ -11,7 +11,7 @@ fn at(seconds: u64) -> Option<SystemTime> {
 }
 
 fn expires(expiry: Expiry, tree: Value) -> Option<SystemTime> {
-    Document::read(tree, &CredentialFileOptions::new("f").expiry(expiry)).unwrap().expires
+    Document::read(tree.into(), &CredentialFileOptions::new("f").expiry(expiry)).unwrap().expires
 }
 
 #[test]
