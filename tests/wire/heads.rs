@@ -202,6 +202,31 @@ async fn of_tunnels_and_mirrors_are_refused() {
 }
 
 #[tokio::test]
+async fn with_targets_in_other_forms_lead_nowhere_else() {
+    let upstream = Upstream::script([]);
+    let site = serve(&upstream, Limits::default()).await;
+    for (start, status, code) in [
+        ("OPTIONS *", 404, "unknown_path"),
+        ("GET *", 404, "unknown_path"),
+        ("GET http://user:password@h/health", 400, "invalid_host"),
+        ("GET http://h@other/health", 400, "invalid_host"),
+        ("GET //h/health", 400, "invalid_path"),
+        ("GET h:80", 400, "invalid_host"),
+        ("GET http:///health", 400, "invalid_http"),
+        ("GET health", 400, "invalid_host"),
+        ("GET http://h", 404, "unknown_path"),
+        ("get /health", 404, "unknown_path"),
+        ("POST http://h/v1/chat/completions/../../admin", 400, "invalid_path"),
+    ] {
+        let mut client = site.client().await;
+        client.send(format!("{start} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (status, Some(code)), "{start}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
 async fn of_http_1_0_are_answered() {
     let upstream = Upstream::always(Reply::chat("hello"));
     let site = serve(&upstream, Limits::default()).await;
