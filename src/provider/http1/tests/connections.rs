@@ -122,6 +122,43 @@ async fn what_is_left_of_a_request_is_not_shown() {
 }
 
 #[tokio::test]
+async fn an_early_refusal_outlives_the_reset_behind_it() {
+    let scripted = scripted(|listener| {
+        let mut stream = accept(&listener);
+        stream.read_exact(&mut [0; 1024]).expect("the request");
+        answer(&mut stream, "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 5\r\n\r\nlarge");
+        // Closed with the rest of the request unread, the connection is reset.
+        drop(stream);
+        let mut second = accept(&listener);
+        read_request(&mut second);
+        answer(&mut second, ANSWER);
+    });
+    let response = scripted.ask("x".repeat(32 << 20).into()).await.expect("the refusal");
+    assert_eq!(response.status(), 413);
+    assert_eq!(response.into_body().collect().await.expect("all of it").to_bytes(), "large");
+    assert_eq!(scripted.whole().await.expect("an answer on another connection"), "honest");
+    scripted.script.join().expect("two requests on two connections");
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_reads_ends_with_its_future() {
+    let (is_done, done) = mpsc::channel();
+    let scripted = scripted(move |listener| {
+        let mut stream = accept(&listener);
+        done.recv().expect("the test gives up");
+        let (mut heard, mut space) = (0, vec![0; 64 << 10]);
+        while let Ok(count @ 1..) = stream.read(&mut space) {
+            heard += count;
+        }
+        assert!(heard < 32 << 20, "what was not sent is not sent later");
+    });
+    let asked = tokio::time::timeout(Duration::from_millis(50), scripted.ask("x".repeat(32 << 20).into())).await;
+    assert!(asked.is_err(), "there is no answer");
+    is_done.send(()).expect("the provider waits");
+    scripted.script.join().expect("the connection is closed");
+}
+
+#[tokio::test]
 async fn an_answer_is_taken_while_the_request_is_still_written() {
     const LARGE: usize = 32 << 20;
     let scripted = scripted(|listener| {
