@@ -20,8 +20,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The answer of RFC 6749, section 5.1, whose lifetime counts from now; `None` if it has no access token.
-    pub fn from_answer(answer: Map<String, Value>) -> Option<Self> {
+    /// The answer of RFC 6749, section 5.1, whose lifetime counts from now; `None` if it is no object with an access token.
+    pub fn from_answer(answer: Value) -> Option<Self> {
+        let Value::Object(answer) = answer else { return None };
         Self::asked_at(answer, clock::now())
     }
 
