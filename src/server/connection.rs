@@ -19,7 +19,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     time::Instant,
 };
 use tower_service::Service;
@@ -46,7 +46,6 @@ pub(super) enum Phase {
 }
 
 /// What all connections have in common.
-#[derive(Clone)]
 pub(super) struct Connections {
     builder: auto::Builder<TokioExecutor>,
     header_timeout: Duration,
@@ -63,9 +62,15 @@ impl Connections {
         Self { builder: builder(limits, idle_timeout), header_timeout, idle_timeout, ids }
     }
 
-    /// Serves one connection to its end.
-    pub(super) async fn serve<I, S, B>(&self, io: I, service: S, state: Arc<State>, mut phase: watch::Receiver<Phase>)
-    where
+    /// Serves one connection to its end. It has its place among the connections until then.
+    pub(super) async fn serve<I, S, B>(
+        self: Arc<Self>,
+        io: I,
+        service: S,
+        state: Arc<State>,
+        mut phase: watch::Receiver<Phase>,
+        _place: OwnedSemaphorePermit,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,

@@ -138,7 +138,7 @@ impl Server {
     {
         let Self { listener, limits, tls } = self;
         let ids = Ids::new(instance_id());
-        let serving = Connections::new(&limits, ids.clone());
+        let serving = Arc::new(Connections::new(&limits, ids.clone()));
         let places = Arc::new(Semaphore::new(limits.connections));
         let refusals = Refusals::new(tls.is_some(), ids);
         // Looks for new certificates as long as this server runs.
@@ -164,18 +164,19 @@ impl Server {
                 refusals.refuse(stream);
                 continue;
             };
-            let (service, serving, tls, phases) = (service.clone(), serving.clone(), tls.clone(), phases.clone());
-            connections.spawn(async move {
-                match tls {
-                    None => serving.serve(stream, service, State::new(peer), phases).await,
-                    Some(tls) => match timeout(limits.header_timeout, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serving.serve(stream, service, State::new(peer), phases).await,
+            let (state, service, phases) = (State::new(peer), service.clone(), phases.clone());
+            let serving = Arc::clone(&serving);
+            // Two tasks, so that the one without TLS has no room for it.
+            match tls.clone() {
+                None => connections.spawn(serving.serve(stream, service, state, phases, place)),
+                Some(tls) => connections.spawn(async move {
+                    match timeout(limits.header_timeout, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => serving.serve(stream, service, state, phases, place).await,
                         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                         Err(_) => tracing::debug!("a TLS handshake took too long"),
-                    },
-                }
-                drop(place);
-            });
+                    }
+                }),
+            };
         }
         drop(listener);
         tokio::time::sleep(LINGER).await;
