@@ -5,6 +5,7 @@ mod credentials;
 mod demo;
 mod eval;
 mod explain;
+mod files;
 mod hybrid;
 mod log;
 mod login;

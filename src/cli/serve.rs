@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use super::{ConfigArg, Outcome, hybrid::HybridArgs, load, log, runtime, signals};
+use super::{ConfigArg, Outcome, files, hybrid::HybridArgs, load, log, runtime, signals};
 use pointsman::{
     Gateway,
     config::{self, Config, GateSource, Loaded, Overrides, ProcessEnvironment, Secret},
@@ -146,7 +146,7 @@ fn limits(server: &config::Server) -> Limits {
         header_bytes: server.header_limit,
         header_timeout: server.header_timeout,
         keep_alive_timeout: server.keep_alive_timeout,
-        connections: server.max_connections,
+        connections: files::allow(server.max_connections),
         shutdown_timeout: server.shutdown_timeout,
     }
 }
