@@ -164,9 +164,14 @@ impl Running {
         write(&self.home.path().join(name), text.as_ref());
     }
 
+    /// Its process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     /// Sends it a signal.
     pub async fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not been waited for");
+        let pid = self.id();
         let name = match signal {
             Signal::Term => "TERM",
             Signal::Int => "INT",
