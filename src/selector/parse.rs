@@ -154,8 +154,8 @@ impl<'a> Parser<'a> {
         };
         let name = &self.text[target.clone()];
         if name.is_empty() {
-            let end = (target.start + 1).min(self.text.len());
-            return Err(self.error(target.start..end.max(target.start), "expected a model here"));
+            let end = target.start + self.text[target.start..].chars().next().map_or(0, char::len_utf8);
+            return Err(self.error(target.start..end, "expected a model here"));
         }
         if name.starts_with(HYBRID) {
             return Err(self.error(target, "a hybrid cannot stand within a choice"));

@@ -104,6 +104,16 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn a_place_is_never_within_a_character() {
+    // A next line and a no-break space: blanks of more than one byte.
+    for (text, place) in [("a^\u{85}", 2..4), ("a|\u{a0}|b", 4..5), ("\u{2003}", 3..3), ("a|", 2..2)] {
+        let error = Selector::parse(text).expect_err("there is no model");
+        assert!(text.get(error.span()).is_some(), "{:?} in {text:?}", error.span());
+        assert_eq!(error.span(), place, "{text:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_every_error_has_its_place(text in prop_oneof![text(), any::<String>()]) {
