@@ -304,7 +304,15 @@ pub fn splice(data: &[u8]) {
     let Ok(model) = ModelField::find(data) else { return };
     let replacement = Bytes::from_static(b"\"another \\\"model\\\"\"");
     let spliced = ReplayBody::from(Bytes::copy_from_slice(data)).splice(model.span.clone(), replacement).to_bytes();
-    let again = ModelField::find(&spliced).expect("it is there still");
+    // Of a long body only what can hold a model is read, so another part of it may be now, and be no JSON.
+    let again = match ModelField::find(&spliced) {
+        Ok(again) => again,
+        Err(error) => {
+            let is_json = serde_json::from_slice::<Value>(data).is_ok();
+            assert!(!is_json && data.len() > 512, "it is there still: {error}");
+            return;
+        }
+    };
     assert_eq!((&*again.name, again.span.start), ("another \"model\"", model.span.start));
     assert_eq!(spliced[..model.span.start], data[..model.span.start]);
     assert_eq!(spliced[again.span.end..], data[model.span.end..]);
