@@ -9,7 +9,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::body::{AnswerBody, ErrorAnswer, ReplayBody};
@@ -33,9 +33,10 @@ enum State<S, F, B> {
         /// The service and the head, taken when the body is there.
         call: Option<(S, Box<Parts>)>,
         limit: usize,
+        timeout: Option<Duration>,
+        /// Set when the body is first waited for: mostly it comes in one piece.
         #[pin]
         timer: Option<Sleep>,
-        timeout: Duration,
         /// Whether a frame came since the timer was set.
         moved: bool,
     },
@@ -101,9 +102,9 @@ where
                 read: Read::Nothing,
                 call: Some((service, Box::new(parts))),
                 limit,
-                timer: frame_timeout.map(tokio::time::sleep),
-                timeout: frame_timeout.unwrap_or_default(),
-                moved: false,
+                timeout: frame_timeout,
+                timer: None,
+                moved: true,
             },
         }
     }
@@ -119,7 +120,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project().state.project() {
-                StateProj::Reading { mut body, read, call, limit, timer, timeout, moved } => {
+                StateProj::Reading { mut body, read, call, limit, timeout, mut timer, moved } => {
                     match body.as_mut().poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
                             *moved = true;
@@ -146,21 +147,20 @@ where
                             let request = Request::from_parts(*parts, ReplayBody::from(read.finish()));
                             State::Calling(service.call(request))
                         }
-                        Poll::Pending => match timer.as_pin_mut() {
-                            Some(mut timer) => {
-                                // Only now, as a body mostly comes in one piece.
-                                if std::mem::take(moved) {
-                                    timer.as_mut().reset(Instant::now() + *timeout);
-                                }
-                                ready!(timer.poll(cx));
-                                State::Refused(Some(ErrorAnswer::new(
-                                    StatusCode::REQUEST_TIMEOUT,
-                                    "request_body_timeout",
-                                    format!("nothing more of the request body came for {timeout:?}"),
-                                )))
+                        Poll::Pending => {
+                            let Some(timeout) = *timeout else { return Poll::Pending };
+                            if std::mem::take(moved) {
+                                timer.set(Some(tokio::time::sleep(timeout)));
                             }
-                            None => return Poll::Pending,
-                        },
+                            if let Some(timer) = timer.as_pin_mut() {
+                                ready!(timer.poll(cx));
+                            }
+                            State::Refused(Some(ErrorAnswer::new(
+                                StatusCode::REQUEST_TIMEOUT,
+                                "request_body_timeout",
+                                format!("nothing more of the request body came for {timeout:?}"),
+                            )))
+                        }
                     }
                 }
                 StateProj::Calling(future) => {
