@@ -1,4 +1,4 @@
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use pointsman_layers::{
     condition::{Condition, OnUnknown},
@@ -54,8 +54,10 @@ const FAILURES: RangeInclusive<u64> = 400..=599;
 /// Reads `models`. All names are known beforehand, so that a route in the place of a provider is seen as what it is.
 pub(super) fn decode_routes(at: Cursor<'_>, backends: &mut Backends) -> Option<Vec<Route>> {
     let names: Vec<(String, &Node)> = at.items()?.filter_map(name_of).collect();
-    for (index, (name, node)) in names.iter().enumerate() {
-        if let Some((_, first)) = names[..index].iter().find(|(earlier, _)| earlier == name) {
+    let mut first_of = HashMap::with_capacity(names.len());
+    for (name, node) in &names {
+        let first: &Node = first_of.entry(name).or_insert(*node);
+        if !std::ptr::eq(first, *node) {
             let error = Cursor { node, ..at }.error(format!("there are two routes of the name `{name}`"));
             at.report(error.label("given again").related(first, "given first here"));
         }
