@@ -32,6 +32,9 @@ use super::{
 };
 use crate::gateway::request_id::Ids;
 
+/// The most that is read at a time, in bytes.
+const LARGEST_READ: usize = 256 * 1024;
+
 /// The time that the other end has to take part in the end of a connection.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,7 @@ pub(super) enum Phase {
 /// What all connections have in common.
 pub(super) struct Connections {
     builder: auto::Builder<TokioExecutor>,
+    header_bytes: usize,
     header_timeout: Duration,
     /// How long a connection may wait for a request.
     idle_timeout: Duration,
@@ -56,10 +60,10 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(limits: &Limits, ids: Ids) -> Self {
-        let &Limits { header_timeout, keep_alive_timeout, .. } = limits;
+        let &Limits { header_bytes, header_timeout, keep_alive_timeout, .. } = limits;
         // Even where none is kept, there is time for a request.
         let idle_timeout = if keep_alive_timeout.is_zero() { header_timeout } else { keep_alive_timeout };
-        Self { builder: builder(limits, idle_timeout), header_timeout, idle_timeout, ids }
+        Self { builder: builder(limits, idle_timeout), header_bytes, header_timeout, idle_timeout, ids }
     }
 
     /// Serves one connection to its end. It has its place among the connections until then.
@@ -78,7 +82,7 @@ impl Connections {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let service = TowerToHyperService::new(Strict::new(service, Arc::clone(&state), self.ids.clone()));
-        let io = TokioIo::new(Watched::new(io, Arc::clone(&state), self.ids.clone()));
+        let io = TokioIo::new(Watched::new(io, self.header_bytes, Arc::clone(&state), self.ids.clone()));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut late = pin!(tokio::time::sleep(self.idle_timeout));
         let mut is_leaving = false;
@@ -146,8 +150,8 @@ fn builder(limits: &Limits, idle_timeout: Duration) -> auto::Builder<TokioExecut
         // hyper's closes without a word, and takes an idle connection for a late head.
         .header_read_timeout(None)
         .max_headers(MOST_FIELDS)
-        // hyper's least is 8 KiB.
-        .max_buf_size(limits.header_bytes.max(8 * 1024));
+        // Large bodies are read in large pieces; what a head may take is seen to by `Watched`.
+        .max_buf_size(limits.header_bytes.max(LARGEST_READ));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,12 +1,15 @@
 //! The heads of HTTP/1 requests, read along as they come in.
 
-/// A mark of a request that two readers may take for two different ones, and that hyper lets pass.
+/// What is wrong with the head of a request, although hyper lets it pass: as a rule, that two readers may take it for two
+/// different ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// A line of the head ends without a carriage return.
     BareLineFeed,
     /// It has more than one length, or a length and a transfer encoding.
     TwoFramings,
+    /// The head is over the limit.
+    TooLarge,
 }
 
 /// Follows a connection's bytes from request to request.
@@ -16,8 +19,13 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Heads {
     place: Place,
-    /// The start of a line whose end has not come. hyper reads no line without a bound.
+    /// The start of a line whose end has not come. No line is read without a bound: those of a head by the limit, all
+    /// others by hyper's.
     partial: Vec<u8>,
+    /// The most bytes of a head.
+    limit: usize,
+    /// How many are left of that.
+    room: usize,
     framing: Framing,
     /// How many heads have begun.
     begun: u64,
@@ -51,8 +59,21 @@ struct Framing {
 }
 
 impl Heads {
-    pub(super) fn new() -> Self {
-        Self { place: Place::Between, partial: Vec::new(), framing: Framing::default(), begun: 0, fault: None }
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            place: Place::Between,
+            partial: Vec::new(),
+            limit,
+            room: limit,
+            framing: Framing::default(),
+            begun: 0,
+            fault: None,
+        }
+    }
+
+    /// Whether a head has begun that is over the limit, and of which no more is to be read.
+    pub(super) fn is_inside_too_large_a_head(&self) -> bool {
+        self.is_inside_head() && self.fault == Some((self.begun - 1, Fault::TooLarge))
     }
 
     /// Whether a head has begun and is not yet whole.
@@ -94,25 +115,30 @@ impl Heads {
                 Place::Between => {
                     self.begun += 1;
                     self.framing = Framing::default();
+                    self.room = self.limit;
                     self.place = Place::Head;
                     0
                 }
-                Place::Head | Place::ChunkSize | Place::Trailers => match memchr::memchr(b'\n', bytes) {
-                    Some(end) if self.partial.is_empty() => {
-                        self.line(&bytes[..end]);
-                        end + 1
+                Place::Head | Place::ChunkSize | Place::Trailers => {
+                    let end = memchr::memchr(b'\n', bytes);
+                    let taken = end.map_or(bytes.len(), |end| end + 1);
+                    if self.place == Place::Head {
+                        match self.room.checked_sub(taken) {
+                            Some(room) => self.room = room,
+                            None => self.note(Fault::TooLarge),
+                        }
                     }
-                    Some(end) => {
-                        let mut line = std::mem::take(&mut self.partial);
-                        line.extend_from_slice(&bytes[..end]);
-                        self.line(&line);
-                        end + 1
+                    match end {
+                        Some(end) if self.partial.is_empty() => self.line(&bytes[..end]),
+                        Some(end) => {
+                            let mut line = std::mem::take(&mut self.partial);
+                            line.extend_from_slice(&bytes[..end]);
+                            self.line(&line);
+                        }
+                        None => self.partial.extend_from_slice(bytes),
                     }
-                    None => {
-                        self.partial.extend_from_slice(bytes);
-                        bytes.len()
-                    }
-                },
+                    taken
+                }
             };
             bytes = &bytes[taken..];
         }
@@ -192,8 +218,10 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: usize = 1000;
+
     fn after(bytes: &[u8]) -> Heads {
-        let mut heads = Heads::new();
+        let mut heads = Heads::new(LIMIT);
         heads.read(bytes);
         heads
     }
@@ -241,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_too_large_by_itself() {
+        let head = |length: usize| format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(length - 23));
+        let fits = head(LIMIT);
+        assert_eq!(fault(&fits.repeat(3)), None);
+        assert_eq!(fault(&format!("{fits}{}", head(LIMIT + 1))), Some((1, Fault::TooLarge)));
+        let begun = after(format!("{fits}x: {}", "y".repeat(LIMIT)).as_bytes());
+        assert!(begun.is_inside_too_large_a_head());
+        assert!(!after(head(LIMIT + 1).as_bytes()).is_inside_too_large_a_head());
+    }
+
+    #[test]
     fn a_body_is_never_taken_for_a_head() {
         let bad = "GET / HTTP/1.1\ncontent-length: 1\ncontent-length: 2\n\n";
         let with_length = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{bad}{GET}", bad.len());
@@ -259,7 +298,7 @@ mod tests {
             cuts in prop::collection::vec(1usize..40, 0..20),
         ) {
             let whole = parts.concat();
-            let mut heads = Heads::new();
+            let mut heads = Heads::new(LIMIT);
             let mut left = whole.as_bytes();
             for cut in cuts {
                 let (now, later) = left.split_at(cut.min(left.len()));

@@ -12,12 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     heads::Heads,
     linger::Linger,
-    refuse::{instead_of, late, raw_answer},
+    refuse::{instead_of, late, raw_answer, too_large},
     state::State,
 };
 use crate::gateway::request_id::Ids;
 
-/// A connection's stream. Its reader looks out for what hyper does not tell, and answers a late head; its writer says in
+/// A connection's stream. Its reader looks out for what hyper does not tell, and answers one that is late or
+/// too large; its writer says in
 /// full what hyper refuses by itself.
 #[pin_project]
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Watched<I> {
     ids: Ids,
     /// Whether the last write went through; else a part of an answer may be on its way.
     may_write: bool,
-    has_timed_out: bool,
+    is_refused: bool,
     /// So many requests of the service are answered, and hyper has sent all of that.
     answered: u64,
     /// What is left to be sent of a refusal.
@@ -39,14 +40,14 @@ pub(super) struct Watched<I> {
 }
 
 impl<I> Watched<I> {
-    pub(super) fn new(io: I, state: Arc<State>, ids: Ids) -> Self {
+    pub(super) fn new(io: I, header_limit: usize, state: Arc<State>, ids: Ids) -> Self {
         Self {
             io,
-            heads: Heads::new(),
+            heads: Heads::new(header_limit),
             state,
             ids,
             may_write: true,
-            has_timed_out: false,
+            is_refused: false,
             answered: 0,
             refusal: None,
             linger: None,
@@ -82,10 +83,13 @@ impl<I: AsyncWrite> Watched<I> {
 impl<I: AsyncRead + AsyncWrite> AsyncRead for Watched<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
-        if this.state.is_expired() {
-            if this.heads.is_inside_head() && *this.may_write && !std::mem::replace(this.has_timed_out, true) {
-                // As far as it goes: nobody waits for a client that is late already.
-                let _ = this.io.as_mut().poll_write(cx, &raw_answer(late(), this.ids));
+        // Behind a request that is under way it is not told before that one's answer.
+        let is_too_large = this.heads.is_inside_too_large_a_head() && this.state.waits().is_some();
+        if is_too_large || this.state.is_expired() {
+            if this.heads.is_inside_head() && *this.may_write && !std::mem::replace(this.is_refused, true) {
+                // As far as it goes: nobody waits for such a client.
+                let answer = if is_too_large { too_large() } else { late() };
+                let _ = this.io.as_mut().poll_write(cx, &raw_answer(answer, this.ids));
                 let _ = this.io.poll_flush(cx);
             }
             // Nothing read is the end of the stream.

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{heads::Fault, strict::of_two_readings};
+use super::{heads::Fault, strict::faulty};
 use crate::gateway::request_id::{Ids, REQUEST_ID};
 
 /// How many refused clients are told why at a time; the others find their connection closed.
@@ -43,18 +43,20 @@ pub(super) fn late() -> ErrorAnswer {
     ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
 }
 
+/// What a client hears whose head is over a limit.
+pub(super) fn too_large() -> ErrorAnswer {
+    let message = "the head of the request is over the limit, or has more than 100 fields";
+    ErrorAnswer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
+}
+
 /// What a client hears instead of a refusal of hyper's own, which begins with these bytes and says no more than a
 /// status.
 pub(super) fn instead_of(bare: &[u8], fault: Option<Fault>) -> ErrorAnswer {
     let (status, code, message) = match bare.get(9..12) {
-        Some(b"431") => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "headers_too_large",
-            "the head of the request is over the limit, or has more than 100 fields",
-        ),
+        Some(b"431") => return too_large(),
         Some(b"414") => (StatusCode::URI_TOO_LONG, "uri_too_long", "the target of the request is over 16 KiB"),
         _ => match fault {
-            Some(fault) => return of_two_readings(fault),
+            Some(fault) => return faulty(fault),
             None => (StatusCode::BAD_REQUEST, "invalid_http", "the head of the request is not valid HTTP/1.1"),
         },
     };

@@ -84,6 +84,7 @@ impl State {
     fn fault_of(&self, request: u64) -> Option<Fault> {
         (self.fault_at.load(SeqCst) == request).then(|| match self.fault.load(SeqCst) {
             fault if fault == Fault::BareLineFeed as u8 => Fault::BareLineFeed,
+            fault if fault == Fault::TooLarge as u8 => Fault::TooLarge,
             _ => Fault::TwoFramings,
         })
     }

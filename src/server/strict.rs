@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::{
     MOST_FIELDS,
     heads::Fault,
+    refuse::too_large,
     state::{InFlight, State},
 };
 use crate::gateway::{connection::Cut, error_shape::shaped, request_id::Ids};
@@ -53,7 +54,7 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> StrictFuture<S::Future, B> {
         let (in_flight, fault) = self.state.take();
-        let stage = match fault.map(of_two_readings).or_else(|| fault_of(&request)) {
+        let stage = match fault.map(faulty).or_else(|| fault_of(&request)) {
             None => {
                 let cut = self.state.connection().cut();
                 request.extensions_mut().insert(self.state.connection().clone());
@@ -70,10 +71,11 @@ where
     }
 }
 
-pub(super) fn of_two_readings(fault: Fault) -> ErrorAnswer {
+pub(super) fn faulty(fault: Fault) -> ErrorAnswer {
     let (code, message) = match fault {
         Fault::BareLineFeed => ("invalid_line_end", "the lines of a request's head end with CR LF"),
         Fault::TwoFramings => ("ambiguous_length", "a request has one Content-Length, or a Transfer-Encoding alone"),
+        Fault::TooLarge => return too_large(),
     };
     ErrorAnswer::new(StatusCode::BAD_REQUEST, code, message)
 }
