@@ -17,9 +17,8 @@ use super::{
 };
 use crate::gateway::request_id::Ids;
 
-/// A connection's stream. Its reader looks out for what hyper does not tell, and answers one that is late or
-/// too large; its writer says in
-/// full what hyper refuses by itself.
+/// A connection's stream. Its reader looks out for what hyper does not tell, and answers a head that is late or too
+/// large; its writer says in full what hyper refuses by itself.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct Watched<I> {
