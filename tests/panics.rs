@@ -5,6 +5,7 @@ mod support;
 use std::{
     convert::Infallible,
     pin::Pin,
+    process::Command,
     task::{Context, Poll},
 };
 
@@ -83,4 +84,26 @@ async fn an_answer_that_panics_ends_its_connection_alone() {
     }
     assert!(!served.is_finished());
     served.abort();
+}
+
+/// As in `pointsman providers | head`.
+#[test]
+fn a_reader_that_has_left_is_no_reason_to_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    std::fs::write(&config, "models: [{ name: m, providers: [{ provider: openai }] }]\n").unwrap();
+    let config = config.to_str().unwrap();
+    for arguments in [
+        &["providers"][..],
+        &["eval", "1 < 2"],
+        &["check", "--config", config],
+        &["explain", "m", "--config", config],
+        &["credentials", "--config", config],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let pointsman = Command::new(env!("CARGO_BIN_EXE_pointsman")).args(arguments).stdout(writer).output().unwrap();
+        let complaints = String::from_utf8_lossy(&pointsman.stderr);
+        assert!(pointsman.status.success() && !complaints.contains("panicked"), "{arguments:?}: {complaints}");
+    }
 }

@@ -15,13 +15,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     let path = args.config.find()?;
     let loaded = load(&path)?;
     if !loaded.warnings.is_empty() {
-        eprintln!("{}\n", loaded.warnings.render(std::io::stderr().is_terminal()));
+        complain!("{}\n", loaded.warnings.render(std::io::stderr().is_terminal()));
     }
     let (routes, warnings) = (loaded.config.routes.len(), loaded.warnings.len());
-    println!("{}: {}, {}", path.display(), count(routes, "route"), count(warnings, "warning"));
+    say!("{}: {}, {}", path.display(), count(routes, "route"), count(warnings, "warning"));
     for route in &loaded.config.routes {
         let candidates = route.candidates.iter().map(|candidate| format!("{}/{}", candidate.backend, candidate.model));
-        println!("  {} -> {}", route.name, candidates.collect::<Vec<_>>().join(", "));
+        say!("  {} -> {}", route.name, candidates.collect::<Vec<_>>().join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }

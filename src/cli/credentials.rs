@@ -36,11 +36,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         reports
     });
     if args.json {
-        println!("{:#}", reports.iter().map(Report::json).collect::<Value>());
+        say!("{:#}", reports.iter().map(Report::json).collect::<Value>());
     } else if reports.is_empty() {
-        println!("no backend of the configuration has a login");
+        say!("no backend of the configuration has a login");
     } else {
-        println!("{}", reports.iter().map(Report::text).collect::<Vec<_>>().join("\n\n"));
+        say!("{}", reports.iter().map(Report::text).collect::<Vec<_>>().join("\n\n"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match evaluate(args) {
         Ok(value) => ExitCode::from(u8::from(!value)),
         Err(message) => {
-            eprintln!("{message}");
+            complain!("{message}");
             ExitCode::from(2)
         }
     }
@@ -37,8 +37,8 @@ fn evaluate(args: &Args) -> Result<bool, String> {
     let value = condition.evaluate(&quota, args.error_count).map_err(|error| format!("error: {error}"));
     let explanation = condition.explain(&quota, args.error_count);
     match &value {
-        Ok(value) => println!("{value}\n\n{explanation}"),
-        Err(_) => println!("{explanation}\n"),
+        Ok(value) => say!("{value}\n\n{explanation}"),
+        Err(_) => say!("{explanation}\n"),
     }
     value
 }

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Some(url) => runtime.block_on(ask(url, args))?,
         None => runtime.block_on(evaluate(args))?,
     };
-    println!("{text}");
+    say!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 

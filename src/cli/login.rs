@@ -49,15 +49,15 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Says where to approve the login.
 fn invite(backend: &str, pending: &PendingLogin, terminal: bool) {
     let url = pending.verification_uri_complete().unwrap_or(pending.verification_uri());
-    println!("To log in to `{backend}`, open this address in a browser, on any device:\n\n    {url}\n");
+    say!("To log in to `{backend}`, open this address in a browser, on any device:\n\n    {url}\n");
     let what = if pending.verification_uri_complete().is_some() { "Check that it shows" } else { "Enter" };
-    println!("{what} the code: {}\n", pending.user_code());
+    say!("{what} the code: {}\n", pending.user_code());
     // An address that fits into no QR code has to do without.
     if terminal && let Ok(code) = QrCode::new(url) {
-        println!("{}", draw(&code));
+        say!("{}", draw(&code));
     }
     if !terminal {
-        println!("waiting for approval; the code expires in {}", words::duration(pending.time_left()));
+        say!("waiting for approval; the code expires in {}", words::duration(pending.time_left()));
     }
 }
 
@@ -90,21 +90,21 @@ async fn wait(pending: PendingLogin, terminal: bool) -> Result<Tokens, DeviceLog
 /// Replaces the last line of a terminal. The cursor stays at its start, so that a warning covers it.
 fn progress(terminal: bool, line: &str) {
     if terminal {
-        print!("\x1b[2K{line}\r");
+        let mut out = std::io::stdout();
         // A terminal that is gone has nobody to tell.
-        let _ = std::io::stdout().flush();
+        let _ = write!(out, "\x1b[2K{line}\r").and_then(|()| out.flush());
     }
 }
 
 fn report(login: &Login<'_>, status: &CredentialStatus) {
     let path = login.file().path();
     let mode = words::permissions(path).map(|mode| format!(" (mode {mode:04o})")).unwrap_or_default();
-    println!("logged in to `{}`", login.backend());
-    println!("  written to {}{mode}", path.display());
+    say!("logged in to `{}`", login.backend());
+    say!("  written to {}{mode}", path.display());
     if let Some(fingerprint) = status.fingerprint {
-        println!("  the token, with the fingerprint {fingerprint}, {}", words::expiry(status, SystemTime::now()));
+        say!("  the token, with the fingerprint {fingerprint}, {}", words::expiry(status, SystemTime::now()));
     }
     if login.is_renewed_here() && status.refreshable {
-        println!("  it is refreshed when it expires");
+        say!("  it is refreshed when it expires");
     }
 }

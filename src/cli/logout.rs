@@ -22,9 +22,9 @@ pub(super) fn run(args: &Args) -> Outcome {
         let path = login.file().path().display();
         let removed = login.file().remove().await;
         match removed.map_err(|error| format!("error: the tokens could not be removed from {path}: {error}"))? {
-            Removed::Nothing => println!("there is nothing to do: no tokens in {path}"),
-            Removed::Tokens => println!("logged out: the tokens are removed from {path}; what else it holds is kept"),
-            Removed::File => println!("logged out: {path} is deleted, for nothing but the tokens was in it"),
+            Removed::Nothing => say!("there is nothing to do: no tokens in {path}"),
+            Removed::Tokens => say!("logged out: the tokens are removed from {path}; what else it holds is kept"),
+            Removed::File => say!("logged out: {path} is deleted, for nothing but the tokens was in it"),
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -1,5 +1,21 @@
 //! The command line: one file for each subcommand.
 
+/// Prints a line. A reader that has seen enough, such as `head`, is no failure, and no reason to panic.
+macro_rules! say {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($what)*);
+    }};
+}
+
+/// The same for what goes wrong.
+macro_rules! complain {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($what)*);
+    }};
+}
+
 mod check;
 mod credentials;
 mod demo;
@@ -115,7 +131,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Credentials(args) => credentials::run(&args),
     };
     outcome.unwrap_or_else(|message| {
-        eprintln!("{message}");
+        complain!("{message}");
         ExitCode::FAILURE
     })
 }

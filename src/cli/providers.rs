@@ -1,4 +1,4 @@
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use pointsman::provider::presets::{self, AuthForm, GateRule, PRESETS, Preset};
 use serde_json::{Map, Value, json};
@@ -22,8 +22,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         (Some(name), false) => details(find(name)?, |variable| std::env::var_os(variable).is_some()),
         (Some(name), true) => pretty(&json(find(name)?)),
     };
-    // A reader that has seen enough, such as `head`, is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say!("{}", text.trim_end_matches('\n'));
     Ok(ExitCode::SUCCESS)
 }
 
