@@ -36,7 +36,7 @@ pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
     scan.model(is_certain)
 }
 
-/// A body of so many bytes is read as a whole.
+/// A body of so many bytes is read as a whole: people write such ones, and are helped by the place of a mistake.
 const SHORT: usize = 512;
 
 struct Scan<'a> {

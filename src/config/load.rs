@@ -123,15 +123,16 @@ fn warn_of_readable_secrets(context: &Context<'_>, sources: &[Source]) {
     }
 }
 
+/// Whether every user of this machine can read a file.
 #[cfg(unix)]
-fn is_readable_by_all(file: &Path) -> bool {
+pub(crate) fn is_readable_by_all(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
 
     std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_readable_by_all(_: &Path) -> bool {
+pub(crate) fn is_readable_by_all(_: &Path) -> bool {
     false
 }
 

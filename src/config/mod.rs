@@ -70,7 +70,7 @@ mod hold;
 mod hybrid;
 mod instances;
 mod interpolate;
-mod load;
+pub(crate) mod load;
 mod locate;
 mod login;
 mod mask;

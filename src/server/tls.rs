@@ -19,6 +19,8 @@ use rustls::{
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::config::load::is_readable_by_all;
+
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -148,18 +150,6 @@ impl Files {
             .map_err(|error| wrong(&self.key, format!("does not go with {}: {error}", self.cert.display())))?;
         Ok(key)
     }
-}
-
-#[cfg(unix)]
-fn is_readable_by_all(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_readable_by_all(_: &Path) -> bool {
-    false
 }
 
 impl fmt::Debug for Tls {
