@@ -43,5 +43,7 @@ pub mod retry_budget;
 #[cfg(feature = "route")]
 pub mod route;
 
+#[cfg(any(feature = "oauth", feature = "rate-limit-retry", feature = "route"))]
+mod kept;
 #[cfg(any(feature = "quota", feature = "rate-limit-retry"))]
 mod when;

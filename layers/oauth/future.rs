@@ -16,6 +16,7 @@ use super::{
 use crate::{
     body::{AnswerBody, ErrorAnswer, ReplayBody},
     ext::Retries,
+    kept::KeptRequest,
 };
 
 /// The response future of [`OAuth`](super::OAuth).
@@ -34,14 +35,14 @@ struct Replay<S, T> {
     service: S,
     source: Arc<T>,
     headers: Arc<TokenHeaders>,
-    /// The request as it came, until it is sent for the last time.
-    request: Option<Request<ReplayBody>>,
+    /// The request as it came, until it is sent for the last time. Boxed, for it is large and mostly not looked at.
+    kept: Option<Box<KeptRequest<ReplayBody>>>,
 }
 
 impl<S, T> Replay<S, T> {
     /// Whether the request may be sent again; that is paid for then.
     fn may_send(&self) -> bool {
-        let retries = self.request.as_ref().and_then(|request| request.extensions().get::<Retries>());
+        let retries = self.kept.as_ref().and_then(|kept| kept.extensions().get::<Retries>());
         retries.is_none_or(Retries::reserve)
     }
 }
@@ -82,11 +83,12 @@ where
         source: Arc<T>,
         headers: Arc<TokenHeaders>,
     ) -> Self {
+        let kept = Some(Box::new(KeptRequest::of(&request)));
         let state = match source.current() {
-            Some(credential) => send(&mut service, &headers, request.clone(), credential),
+            Some(credential) => send(&mut service, &headers, request, credential),
             None => State::Waiting(source.token()),
         };
-        Self { state, replay: Some(Replay { service, source, headers, request: Some(request) }) }
+        Self { state, replay: Some(Replay { service, source, headers, kept }) }
     }
 }
 
@@ -131,14 +133,14 @@ where
                 }
                 (StateProj::Waiting(token), Some(replay)) => match ready!(token.as_mut().poll(cx)) {
                     Ok(credential) => {
-                        let request = replay.request.clone().expect(UNSENT);
+                        let request = replay.kept.as_ref().expect(UNSENT).restore();
                         send(&mut replay.service, &replay.headers, request, credential)
                     }
                     Err(error) => failed(&error),
                 },
                 (StateProj::Sent { response, rendered }, Some(replay)) => {
                     let response = ready!(response.poll(cx))?;
-                    if replay.request.is_none() || !refuses_token(&response) {
+                    if replay.kept.is_none() || !refuses_token(&response) {
                         return Poll::Ready(Ok(hand_up(response, rendered)));
                     }
                     let used = rendered.credential.fingerprint();
@@ -164,7 +166,7 @@ where
                 }
                 (StateProj::Replaying(credential), Some(replay)) => {
                     ready!(replay.service.poll_ready(cx))?;
-                    let request = replay.request.take().expect(UNSENT);
+                    let request = replay.kept.take().expect(UNSENT).restore();
                     send(&mut replay.service, &replay.headers, request, credential.clone())
                 }
                 (_, None) => unreachable!("a request with a source has what a second sending takes"),

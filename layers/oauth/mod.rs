@@ -63,8 +63,8 @@
 //!
 //! # Cost
 //!
-//! While a token is at hand: a clone of the request's head, for a second sending, and no waiting, boxing or locking. The
-//! body is never copied. An answer with 401 is held while its token is renewed.
+//! While a token is at hand: a copy of the request's head, for a second sending, and no waiting or locking. The body is
+//! never copied. An answer with 401 is held while its token is renewed.
 //!
 //! # Cancellation
 //!

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     body::{AnswerBody, ErrorAnswer},
     ext::{Candidate, RateLimited, Retries},
+    kept::KeptRequest,
 };
 
 /// The response future of [`RateLimitRetry`](super::RateLimitRetry).
@@ -58,10 +59,10 @@ enum State<F, R: Body> {
 struct Run<S, B> {
     settings: Arc<Settings>,
     service: S,
-    /// `None` once it is not to be sent again.
-    request: Option<Request<B>>,
-    /// Whether the request may be sent once more.
-    may_retry: bool,
+    /// The request, if it may be sent once more. Boxed, as most are not kept.
+    kept: Option<Box<KeptRequest<B>>>,
+    /// Whether it was held, after which it is sent for the last time.
+    was_held: bool,
     /// The backoff at the time the request was sent.
     seen: Snapshot,
     /// The time that the request has waited so far.
@@ -84,10 +85,10 @@ where
             When::LastCandidate => !request.extensions().get::<Candidate>().is_some_and(|it| it.others_remain),
         };
         let mut run = Run {
-            may_retry: policy.enabled && is_worth_it,
+            kept: (policy.enabled && is_worth_it).then(|| Box::new(KeptRequest::of(&request))),
+            was_held: false,
             seen: settings.backoff.snapshot(),
             service,
-            request: Some(request),
             waited: Duration::ZERO,
             limited: None,
             settings,
@@ -97,7 +98,7 @@ where
                 Some(over) => State::BackingOff(Box::pin(over)),
                 None => State::Refused(Some(run.refusal(rest))),
             },
-            _ => State::Calling(run.send()),
+            _ => State::Calling(run.send(request)),
         };
         Self { state, run }
     }
@@ -125,7 +126,8 @@ where
                 },
                 StateProj::Sending => {
                     ready!(run.service.poll_ready(cx))?;
-                    State::Calling(run.send())
+                    let kept = run.kept.as_ref().expect("what waits is kept");
+                    State::Calling(run.send(kept.restore()))
                 }
                 StateProj::Calling(future) => {
                     let response = ready!(future.poll(cx))?.map(PeekedBody::new);
@@ -169,22 +171,26 @@ where
 }
 
 impl<S, B> Run<S, B> {
-    fn send(&mut self) -> S::Future
+    fn send(&mut self, request: Request<B>) -> S::Future
     where
         S: Service<Request<B>>,
-        B: Clone,
     {
         self.seen = self.settings.backoff.snapshot();
-        let request = if self.may_retry { self.request.clone() } else { self.request.take() };
-        self.service.call(request.expect("it is taken when it is sent for the last time"))
+        self.service.call(request)
+    }
+
+    /// The request, if it may still be held.
+    fn holdable(&self) -> Option<&KeptRequest<B>> {
+        self.kept.as_deref().filter(|_| !self.was_held)
     }
 
     /// A wait for the backoff, if the request may wait so long.
     fn back_off(&self, rest: Duration) -> Option<BackoffOver> {
         let Settings { policy, backoff, label, .. } = &*self.settings;
         tracing::debug!("{label} rate-limit backoff active: remaining={:.3}s", rest.as_secs_f64());
-        let limit = self.limit();
-        if !self.may_retry || rest > limit || self.is_out_of_time_after(rest) {
+        let request = self.holdable()?;
+        let limit = self.limit(request);
+        if rest > limit || is_out_of_time_after(rest, request) {
             return None;
         }
         let step = policy.jitter / 2 + self.settings.random_part(policy.jitter);
@@ -219,7 +225,7 @@ impl<S, B> Run<S, B> {
                 self.record(hint.wait);
                 hint.wait
             }
-            _ if !self.may_retry => return None,
+            _ if self.holdable().is_none() => return None,
             // Nobody said that all others have to wait for longer than a hold.
             Some(bound) => {
                 self.record(bound.wait.min(max_wait));
@@ -231,22 +237,24 @@ impl<S, B> Run<S, B> {
                 wait
             }
         };
-        self.hold(wait.min(self.limit()))
+        self.hold(wait)
     }
 
+    /// Holds the request for so long, or as long as it may wait.
     fn hold(&mut self, wait: Duration) -> Option<(Waiter, Sleep)> {
         let Settings { policy, backoff, .. } = &*self.settings;
-        if !self.may_retry || self.is_out_of_time_after(wait) {
+        let request = self.holdable()?;
+        let wait = wait.min(self.limit(request));
+        if is_out_of_time_after(wait, request) {
             return None;
         }
         let end = Instant::now() + wait;
         let waiter = backoff.enter(policy, end, policy.jitter)?;
-        let retries = self.request.as_ref().and_then(|request| request.extensions().get::<Retries>());
-        if !retries.is_none_or(Retries::reserve) {
+        if !request.extensions().get::<Retries>().is_none_or(Retries::reserve) {
             return None;
         }
         let sleep = tokio::time::sleep_until(end + waiter.turn);
-        self.may_retry = false;
+        self.was_held = true;
         Some((waiter, sleep))
     }
 
@@ -263,17 +271,10 @@ impl<S, B> Run<S, B> {
     }
 
     /// How long the request may wait from now.
-    fn limit(&self) -> Duration {
-        let preferred = self.request.as_ref().and_then(|request| preferred_wait(request.headers()));
+    fn limit(&self, request: &KeptRequest<B>) -> Duration {
+        let preferred = preferred_wait(&request.headers());
         let patience = preferred.map_or(Duration::MAX, |wait| wait.saturating_sub(self.waited));
         self.settings.policy.max_wait.min(patience)
-    }
-
-    /// Whether the time for the whole request would be over before the wait is.
-    fn is_out_of_time_after(&self, wait: Duration) -> bool {
-        let candidate = self.request.as_ref().and_then(|request| request.extensions().get::<Candidate>());
-        let deadline = candidate.and_then(|candidate| candidate.deadline);
-        deadline.is_some_and(|deadline| Instant::now() + wait >= Instant::from_std(deadline))
     }
 
     fn surface<R>(&self, mut response: Response<R>) -> Response<R> {
@@ -282,6 +283,12 @@ impl<S, B> Run<S, B> {
         }
         response
     }
+}
+
+/// Whether the time for the whole request would be over before the wait is.
+fn is_out_of_time_after<B>(wait: Duration, request: &KeptRequest<B>) -> bool {
+    let deadline = request.extensions().get::<Candidate>().and_then(|candidate| candidate.deadline);
+    deadline.is_some_and(|deadline| Instant::now() + wait >= Instant::from_std(deadline))
 }
 
 /// Whether a layer below gave the answer, as when no token can be had for the provider: it says nothing of its limits.

@@ -78,10 +78,10 @@
 //!
 //! # Cost
 //!
-//! A request and its head are cloned before it is sent: cheap for a [`ReplayBody`](crate::body::ReplayBody), a few
-//! allocations for the headers. Without a backoff that is all: one atomic read, no lock. Of an answer with status 402,
-//! 403, 429 or 503, up to 64 KiB of the body are read for up to 2 s, and given back in front of the rest if it goes up.
-//! A body with a content encoding is not decoded, so it says nothing.
+//! Of a request that may be held, the head is copied into one piece of memory before it is sent, and the body cloned:
+//! cheap for a [`ReplayBody`](crate::body::ReplayBody). Without a backoff that is all: one atomic read, no lock. Of an
+//! answer with status 402, 403, 429 or 503, up to 64 KiB of the body are read for up to 2 s, and given back in front of the
+//! rest if it goes up. A body with a content encoding is not decoded, so it says nothing.
 //!
 //! # Cancellation
 //!

@@ -49,12 +49,11 @@ enum State<S, F, C, B> {
 }
 
 #[pin_project(project = AttemptProj)]
-#[expect(clippy::large_enum_variant, reason = "a box for the request would cost every attempt an allocation")]
 enum Attempt<S, F> {
     /// The next candidate is to be chosen.
     Choose,
     /// A candidate's service gets ready for its request.
-    Ready { service: S, request: Option<Request<ReplayBody>> },
+    Ready(S),
     /// A candidate has its request.
     Calling(#[pin] F),
 }
@@ -115,17 +114,16 @@ where
 {
     loop {
         let polled = match attempt.as_mut().project() {
-            AttemptProj::Choose => match run.choose() {
-                Some(request) => {
-                    attempt.set(Attempt::Ready { service: inner.clone(), request: Some(request) });
-                    continue;
+            AttemptProj::Choose => {
+                if !run.next() {
+                    return Poll::Ready(run.finish());
                 }
-                None => return Poll::Ready(run.finish()),
-            },
-            AttemptProj::Ready { service, request } => match service.poll_ready(cx) {
+                attempt.set(Attempt::Ready(inner.clone()));
+                continue;
+            }
+            AttemptProj::Ready(service) => match service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    let request = request.take().expect("taken once: the state changes right after");
-                    let future = service.call(request);
+                    let future = service.call(run.request());
                     attempt.set(Attempt::Calling(future));
                     continue;
                 }

@@ -80,10 +80,11 @@
 //!
 //! # Cost
 //!
-//! One pass over the body to find `model`, a second one for a candidate that sets parameters, one hash look-up, and a clone of the request's head for each candidate that
-//! has another behind it. The body is never copied. The extensions allocate: [`Candidate`](crate::ext::Candidate) once
-//! for each attempt, [`Trail`](crate::ext::Trail) twice for each request. The last answer that was one to move on from is
-//! held, with its connection, until a better one is there; never more than one.
+//! One pass over the body to find `model`, a second one for a candidate that sets parameters, one hash look-up, and, for
+//! a route of several candidates, one copy of the request's head in a single piece of memory. The body is never copied.
+//! The extensions allocate: [`Candidate`](crate::ext::Candidate) for each attempt, [`Trail`](crate::ext::Trail) for each
+//! request. The last answer that was one to move on from is held, with its connection, until a better one is there; never
+//! more than one.
 //!
 //! # Cancellation
 //!

@@ -1,7 +1,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -9,6 +9,7 @@ use super::{Resolved, Route, RouteBody, body::Dialect, multipart};
 use crate::{
     body::{AnswerBody, ErrorAnswer, ReplayBody},
     ext::{Attempt, Candidate, EarlyFailure, Failure, FailureKind, GateClosed, Outcome, Trail},
+    kept::KeptRequest,
 };
 
 /// Tells the clients that know it whether to send the request again by themselves.
@@ -17,11 +18,20 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// The longest wait to ask a client for, in seconds: several ignore a longer one and come back at once.
 const LONGEST_WAIT: u64 = 60;
 
+/// The head of the request.
+enum Head {
+    /// As it came, for the first candidate.
+    Fresh(Request<()>),
+    /// For those behind it.
+    Kept(KeptRequest<()>),
+    /// The last candidate has it.
+    Gone,
+}
+
 /// A request on its way through the candidates of a route: what was tried, and what that means for the client.
 pub(super) struct Run<B> {
     route: Arc<Route>,
-    /// The head, until the last candidate takes it.
-    parts: Option<Parts>,
+    head: Head,
     body: ReplayBody,
     model: Option<Range<usize>>,
     /// Whether the body is a form, and not JSON.
@@ -29,8 +39,9 @@ pub(super) struct Run<B> {
     dialect: Dialect,
     /// One entry for each candidate that had its turn, so its length is the index of the one that has it now.
     trail: Trail,
-    /// The last answer that was one to move on from, and its place in the trail.
-    last_answer: Option<(Response<B>, usize)>,
+    /// The last answer that was one to move on from, and its place in the trail. Boxed: it is large, and mostly there is
+    /// none.
+    last_answer: Option<Box<(Response<B>, usize)>>,
     last_failure: Option<Failure>,
     /// Whether a failure forbids to ask another candidate.
     stopped: bool,
@@ -49,7 +60,7 @@ impl<B> Run<B> {
         Self {
             dialect: Dialect::of(parts.uri.path()),
             is_form: multipart::is_form(&parts.headers),
-            parts: Some(parts),
+            head: Head::Fresh(Request::from_parts(parts, ())),
             body,
             model: resolved.model,
             trail: Trail::default(),
@@ -68,35 +79,47 @@ impl<B> Run<B> {
         self.deadline
     }
 
-    /// The request for the next candidate, if there is one to try.
-    pub(super) fn choose(&mut self) -> Option<Request<ReplayBody>> {
-        let index = self.trail.attempts().len();
-        let sent = self.trail.sent();
-        if self.stopped || sent >= self.route.max_attempts {
-            return None;
+    /// Whether there is another candidate to try, whose turn it is from now on.
+    pub(super) fn next(&mut self) -> bool {
+        if self.stopped || self.trail.sent() >= self.route.max_attempts {
+            return false;
         }
-        let Some(target) = self.route.candidates.get(index) else {
-            // A gate that was waited for until now might have opened later.
-            if self.last_failure.is_none() && Instant::now() >= self.deadline {
-                self.last_failure = Some(Failure::TIMEOUT);
-            }
-            return None;
-        };
         self.attempt_started = Instant::now();
-        if self.attempt_started >= self.deadline {
-            // This one could have answered, so it is the time that decides.
+        let is_late = self.attempt_started >= self.deadline;
+        let has_another = self.trail.attempts().len() < self.route.candidates.len();
+        // Another one could have answered, and so could a gate that was waited for until now: it is the time that decides.
+        if is_late && (has_another || self.last_failure.is_none()) {
             self.last_failure = Some(Failure::TIMEOUT);
-            return None;
         }
+        has_another && !is_late
+    }
+
+    /// The request for the candidate whose turn it is.
+    pub(super) fn request(&mut self) -> Request<ReplayBody> {
+        let index = self.trail.attempts().len();
+        let target = &self.route.candidates[index];
         let is_last = index + 1 == self.route.candidates.len();
-        let mut parts = if is_last { self.parts.take() } else { self.parts.clone() }?;
-        parts.extensions.insert(Candidate {
+        let mut head = match std::mem::replace(&mut self.head, Head::Gone) {
+            Head::Fresh(head) => {
+                if !is_last {
+                    self.head = Head::Kept(KeptRequest::of(&head));
+                }
+                head
+            }
+            Head::Kept(kept) => {
+                let head = kept.restore();
+                self.head = Head::Kept(kept);
+                head
+            }
+            Head::Gone => unreachable!("the last candidate has its turn once"),
+        };
+        head.extensions_mut().insert(Candidate {
             provider: Arc::clone(&target.provider),
             model: Arc::clone(&target.model),
             condition: target.condition.clone(),
             on_unknown: target.on_unknown,
             commit: self.route.commit,
-            others_remain: !is_last && sent + 1 < self.route.max_attempts,
+            others_remain: !is_last && self.trail.sent() + 1 < self.route.max_attempts,
             deadline: Some(self.deadline.into_std()),
         });
         let body = match &self.model {
@@ -106,9 +129,9 @@ impl<B> Run<B> {
         };
         if body.len() != self.body.len() {
             // Of the client's body. This one tells its own.
-            parts.headers.remove(header::CONTENT_LENGTH);
+            head.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        Some(Request::from_parts(parts, body))
+        head.map(|()| body)
     }
 
     /// Notes what came of the candidate's turn; returns its place in the trail.
@@ -140,7 +163,7 @@ impl<B> Run<B> {
         };
         let index = self.note(outcome);
         if moves_on {
-            self.last_answer = Some((response, index));
+            self.last_answer = Some(Box::new((response, index)));
             return None;
         }
         Some(self.commit(response, index))
@@ -166,7 +189,8 @@ impl<B> Run<B> {
     where
         B: Body<Data = Bytes>,
     {
-        if let Some((response, index)) = self.last_answer.take() {
+        if let Some(last) = self.last_answer.take() {
+            let (response, index) = *last;
             return self.commit(response, index);
         }
         let answer = match self.last_failure {
