@@ -25,6 +25,7 @@ use std::{
 };
 
 use http::{StatusCode, Uri};
+use smallvec::SmallVec;
 
 #[cfg(feature = "condition")]
 use crate::condition::{Condition, OnUnknown};
@@ -284,7 +285,8 @@ pub struct RateLimited {
 /// What was tried to answer a request, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
-    attempts: Vec<Attempt>,
+    /// Mostly one.
+    attempts: SmallVec<[Attempt; 1]>,
     answered: Option<usize>,
 }
 

@@ -148,7 +148,7 @@ struct Quoted<'a>(&'a mut String);
 
 impl fmt::Write for Quoted<'_> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        while let Some(special) = memchr::memchr2(b'"', b'\\', text.as_bytes()) {
+        while let Some(special) = text.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
             let (plain, rest) = text.split_at(special);
             self.0.extend([plain, "\\", &rest[..1]]);
             text = &rest[1..];

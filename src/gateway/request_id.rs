@@ -45,11 +45,13 @@ impl Ids {
     /// A new one.
     pub(crate) fn next(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut id = Vec::with_capacity(self.instance.len() + 17);
+        // As many as the number has, one at the least.
+        let digits = 16 - (number | 1).leading_zeros() / 4;
+        // With no room to spare, for which the value would take an allocation more.
+        let mut id = Vec::with_capacity(self.instance.len() + 1 + digits as usize);
         id.extend_from_slice(self.instance.as_bytes());
         id.push(b'-');
-        // As many digits as the number has, one at the least.
-        for digit in (0..16 - (number | 1).leading_zeros() / 4).rev() {
+        for digit in (0..digits).rev() {
             id.push(b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf]);
         }
         HeaderValue::from_maybe_shared(Bytes::from(id)).expect("hexadecimal digits and a dash")

@@ -84,16 +84,16 @@ impl Service<Request<ReplayBody>> for Select {
             }
             Err(answer) => Err(answer),
         };
-        SelectFuture::Route(self.router.send(request, resolved))
+        SelectFuture::Route(Box::pin(self.router.send(request, resolved)))
     }
 }
 
 /// The response future of [`Select`].
 #[pin_project(project = SelectFutureProj)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum SelectFuture {
-    Route(#[pin] RoutedFuture),
-    /// Boxed: it is rare, and there are two models behind it.
+    /// Boxed, as every layer above moves the futures below it about.
+    Route(Pin<Box<RoutedFuture>>),
+    /// There are two models behind it.
     Hybrid(Pin<Box<dyn Future<Output = Response<BothBody>> + Send>>),
 }
 
@@ -102,7 +102,7 @@ impl Future for SelectFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            SelectFutureProj::Route(future) => future.poll(cx).map_ok(|response| response.map(Either::Left)),
+            SelectFutureProj::Route(future) => future.as_mut().poll(cx).map_ok(|response| response.map(Either::Left)),
             SelectFutureProj::Hybrid(future) => {
                 future.as_mut().poll(cx).map(|response| Ok(response.map(Either::Right)))
             }
