@@ -10,21 +10,25 @@ pub(super) fn check<'a>(context: &'a Context<'a>, node: &'a Node) {
     match &node.value {
         Value::Seq(items) => items.iter().for_each(|item| check(context, item)),
         Value::Map(entries) => {
-            let mut first = std::collections::HashMap::new();
+            let mut names = Vec::with_capacity(entries.len());
             for (key, value) in entries {
                 match key.as_str() {
-                    Some(name) => {
-                        if let Some(earlier) = first.insert(name, key) {
-                            let error = at(key).error(format!("the key `{name}` is given twice"));
-                            context.report(error.label("given again").related(earlier, "given first here"));
-                        }
-                    }
+                    Some(name) => names.push((name, key)),
                     None => {
                         let error = at(key).error(format!("a key has to be a string, found {}", key.kind()));
                         context.report(error.label("expected a string").help("quote it to make it a string"));
                     }
                 }
                 check(context, value);
+            }
+            // Most mappings are small: this is cheaper than a table. Equal names stay in their order.
+            names.sort_by_key(|(name, _)| *name);
+            for pair in names.windows(2) {
+                let [(name, earlier), (other, key)] = pair else { continue };
+                if name == other {
+                    let error = at(key).error(format!("the key `{name}` is given twice"));
+                    context.report(error.label("given again").related(earlier, "given first here"));
+                }
             }
         }
         Value::Tagged => {

@@ -1,5 +1,7 @@
 //! `default_backend`: one backend, or a selector of several.
 
+use std::collections::HashSet;
+
 use super::{decode::Cursor, resolve::Backends};
 use crate::selector::{Leaf, Selector, SelectorError};
 
@@ -32,7 +34,7 @@ fn target(leaf: &Leaf<'_>, resolve: &mut impl FnMut(&str) -> Option<String>) -> 
 }
 
 /// Reads the key.
-pub(super) fn decode(at: Cursor<'_>, backends: &mut Backends, routes: &[&str]) -> Option<String> {
+pub(super) fn decode(at: Cursor<'_>, backends: &mut Backends, routes: &HashSet<&str>) -> Option<String> {
     let text = at.name()?;
     resolved(&text, |name| backends.resolve(at, name, routes)).unwrap_or_else(|error| {
         at.fail(at.error(format!("this is not a selector of backends: {}", error.message())).within(error.span()))

@@ -13,6 +13,9 @@ pub(super) fn report(at: Cursor<'_>, condition: &Condition, on_unknown: OnUnknow
         at.report(warning.label("nothing in it can change"));
         return;
     }
+    if paths.is_empty() {
+        return;
+    }
     if let Some(backend) = backend {
         // In a text with references put in, the places are other ones.
         let literal = at.node.as_str().is_some_and(|text| !text.contains("${"));

@@ -98,10 +98,13 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// The tree of the configuration with the instance files laid over it; `None` if it is not fit for that.
+/// The tree of the configuration with the instance files laid over it; `None` if there are none, or it is not fit for that.
 pub(super) fn merged(tree: &Node, instances: &[Instance]) -> Option<Node> {
+    if instances.is_empty() {
+        return None;
+    }
     let fits = |node: &Node| matches!(node.value, Value::Map(_) | Value::Null);
-    let is_wrong = |(key, value): &(Node, Node)| key.as_str() == Some("backends") && !fits(value);
+    let is_wrong = |(key, value): &(&Node, &Node)| key.as_str() == Some("backends") && !fits(value);
     if !fits(tree) || entries(tree).iter().any(is_wrong) {
         return None;
     }
@@ -112,14 +115,14 @@ pub(super) fn merged(tree: &Node, instances: &[Instance]) -> Option<Node> {
 /// The name under which a configuration has the backend that a file calls `name`: that very name, or else that of the
 /// only backend that is the same provider, by another of its names or by the type of a login, of which a machine has one.
 fn name_in(config: &Node, name: &str) -> String {
-    let backends = find(config, "backends").map(|backends| entries(&backends)).unwrap_or_default();
+    let backends = find(config, "backends").map(entries).unwrap_or_default();
     let is_there = backends.iter().any(|(key, _)| key.as_str() == Some(name));
     let Some(preset) = presets::find(name).filter(|_| !is_there) else { return name.to_owned() };
     let is_preset = |name: &str| preset.names().any(|known| known == name);
     let mut same = backends.iter().filter_map(|(key, backend)| {
         let key = key.as_str()?;
         let kind = find(backend, "type").or_else(|| find(backend, "connector"));
-        let kind = kind.as_ref().map_or(Some(key), Node::as_str)?;
+        let kind = kind.map_or(Some(key), Node::as_str)?;
         let is_same = is_preset(kind)
             && (is_preset(key) || preset.login.is_some())
             && !is_any_server(kind, find(backend, "base_url").is_some());
@@ -132,7 +135,7 @@ fn name_in(config: &Node, name: &str) -> String {
 }
 
 /// What a mapping has under this key, if anything.
-fn find(node: &Node, key: &str) -> Option<Node> {
+fn find<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
     entries(node)
         .into_iter()
         .find(|(known, value)| known.as_str() == Some(key) && !value.is_null())
@@ -146,36 +149,40 @@ fn merge(base: &Node, over: &Node) -> Node {
         (Value::Map(_), Value::Map(_)) => {}
         _ => return over.clone(),
     }
-    let mut merged = entries(base);
+    let mut merged: Vec<_> = entries(base).into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     for (key, value) in entries(over) {
         match merged.iter_mut().find(|(known, _)| known.as_str() == key.as_str()) {
-            Some(below) => {
-                let node = merge(&below.1, &value);
-                // The key goes with the value that it stands for.
-                *below = if node.source == below.1.source { (below.0.clone(), node) } else { (key, node) };
+            Some((known, below)) => {
+                let node = merge(below, value);
+                if node.source != below.source {
+                    // The key goes with the value that it stands for.
+                    *known = key.clone();
+                }
+                *below = node;
             }
-            None => merged.push((key, value)),
+            None => merged.push((key.clone(), value.clone())),
         }
     }
     Node { source: base.source, id: base.id, value: Value::Map(merged) }
 }
 
 /// The entries of a mapping, with those in it that `<<` stands for.
-fn entries(node: &Node) -> Vec<(Node, Node)> {
+fn entries(node: &Node) -> Vec<(&Node, &Node)> {
     let Value::Map(own) = &node.value else { return Vec::new() };
-    let (merges, mut entries): (Vec<_>, Vec<_>) = own.iter().cloned().partition(|(key, _)| key.as_str() == Some("<<"));
+    let own = own.iter().map(|(key, value)| (key, value));
+    let (merges, mut entries): (Vec<_>, Vec<_>) = own.partition(|(key, _)| key.as_str() == Some("<<"));
     for (key, merged) in merges {
-        let items = match merged.value {
-            Value::Seq(items) => items,
-            _ => vec![merged],
+        let items = match &merged.value {
+            Value::Seq(items) => &items[..],
+            _ => std::slice::from_ref(merged),
         };
         for item in items {
             if !matches!(item.value, Value::Map(_)) {
                 // Whoever reads the mapping has to see that this is wrong.
-                entries.push((key.clone(), item));
+                entries.push((key, item));
                 continue;
             }
-            for entry in self::entries(&item) {
+            for entry in self::entries(item) {
                 if !entries.iter().any(|(known, _)| known.as_str() == entry.0.as_str()) {
                     entries.push(entry);
                 }

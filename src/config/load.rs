@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use super::{
     Backend, Config, Diagnostics, Environment, GateSource, Hybrid, ModelAlias, ProcessEnvironment, Server,
@@ -168,7 +168,7 @@ fn decode(at: Cursor<'_>) -> Option<Config> {
     let mut backends = Backends::new(configured);
     let routes = fields.optional("models", |models| decode_routes(models, &mut backends)).unwrap_or_default();
     let default_backend = default_backend.and_then(|default| {
-        let routes: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+        let routes: HashSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         default_backend::decode(default, &mut backends, &routes)
     });
     let model_aliases = fields

@@ -1,5 +1,7 @@
 //! From the name of a provider to the backend that it means.
 
+use std::collections::HashSet;
+
 use super::{Backend, decode::Cursor};
 use crate::{
     near::near,
@@ -27,7 +29,7 @@ impl Backends {
     }
 
     /// The name of the backend that `name` means. A preset that is not configured becomes a backend by being named.
-    pub(super) fn resolve(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
+    pub(super) fn resolve(&mut self, at: Cursor<'_>, name: &str, routes: &HashSet<&str>) -> Option<String> {
         let name = self.find(at, name, routes)?;
         self.warn_if_closed(at, &name);
         Some(name)
@@ -36,11 +38,11 @@ impl Backends {
     /// The same for a name that need not mean a backend, such as `llama3` in `llama3:8b`.
     pub(super) fn resolve_if_known(&mut self, at: Cursor<'_>, name: &str) {
         if position(&self.list, name).is_some() || presets::find(name).is_some() {
-            self.resolve(at, name, &[]);
+            self.resolve(at, name, &HashSet::new());
         }
     }
 
-    fn find(&mut self, at: Cursor<'_>, name: &str, routes: &[&str]) -> Option<String> {
+    fn find(&mut self, at: Cursor<'_>, name: &str, routes: &HashSet<&str>) -> Option<String> {
         if let Some(index) = position(&self.list, name) {
             return Some(self.list[index].name.clone());
         }
@@ -64,7 +66,7 @@ impl Backends {
                 None => meant,
             });
         }
-        if routes.contains(&name) {
+        if routes.contains(name) {
             let error =
                 at.error(format!("`{name}` is a route: a route leads neither to another one nor back to itself"));
             return at.fail(error.label("expected a provider"));

@@ -1,4 +1,9 @@
-use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use pointsman_layers::{
     condition::{Condition, OnUnknown},
@@ -53,26 +58,26 @@ const FAILURES: RangeInclusive<u64> = 400..=599;
 
 /// Reads `models`. All names are known beforehand, so that a route in the place of a provider is seen as what it is.
 pub(super) fn decode_routes(at: Cursor<'_>, backends: &mut Backends) -> Option<Vec<Route>> {
-    let names: Vec<(String, &Node)> = at.items()?.filter_map(name_of).collect();
+    let names: Vec<(Cow<'_, str>, &Node)> = at.items()?.filter_map(name_of).collect();
     let mut first_of = HashMap::with_capacity(names.len());
     for (name, node) in &names {
-        let first: &Node = first_of.entry(name).or_insert(*node);
+        let first: &Node = first_of.entry(&**name).or_insert(*node);
         if !std::ptr::eq(first, *node) {
             let error = Cursor { node, ..at }.error(format!("there are two routes of the name `{name}`"));
             at.report(error.label("given again").related(first, "given first here"));
         }
     }
-    let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let names = first_of.into_keys().collect();
     at.list(|item| decode_route(item, backends, &names))
 }
 
-fn name_of(route: Cursor<'_>) -> Option<(String, &Node)> {
+fn name_of(route: Cursor<'_>) -> Option<(Cow<'_, str>, &Node)> {
     let Value::Map(entries) = &route.node.value else { return None };
     let (_, name) = entries.iter().find(|(key, name)| key.as_str() == Some("name") && name.as_str().is_some())?;
-    Some((Cursor { node: name, ..route }.string()?, name))
+    Some((Cursor { node: name, ..route }.text()?, name))
 }
 
-fn decode_route(at: Cursor<'_>, backends: &mut Backends, routes: &[&str]) -> Option<Route> {
+fn decode_route(at: Cursor<'_>, backends: &mut Backends, routes: &HashSet<&str>) -> Option<Route> {
     let mut fields = Fields::of(at)?;
     let name = fields.required("name", Cursor::name);
     let commit = fields
@@ -101,7 +106,7 @@ fn decode_candidates(
     at: Cursor<'_>,
     route: Option<&str>,
     backends: &mut Backends,
-    routes: &[&str],
+    routes: &HashSet<&str>,
 ) -> Option<Vec<Candidate>> {
     if at.node.is_null() || at.items()?.len() == 0 {
         let key = at.key.and_then(Node::as_str).unwrap_or("providers");
@@ -125,7 +130,7 @@ fn decode_candidate(
     at: Cursor<'_>,
     route: Option<&str>,
     backends: &mut Backends,
-    routes: &[&str],
+    routes: &HashSet<&str>,
 ) -> Option<Candidate> {
     let mut fields = Fields::of(at)?;
     let backend = fields.required("provider", |provider| {
