@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 /// A request body held in memory that can be sent any number of times.
 ///
 /// It is a list of [`Bytes`] segments: cloning it copies pointers, and [`splice`](Self::splice) replaces a part of it
-/// without touching the rest. As a [`Body`] it yields one frame per segment and never fails.
+/// without touching the rest. As a [`Body`] it yields one frame per segment and never fails. A large body has segments
+/// from the start, as it came in.
 ///
 /// ```
 /// use pointsman_layers::body::ReplayBody;
@@ -24,24 +25,32 @@ use smallvec::SmallVec;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ReplayBody {
-    /// No segment is empty. Three hold a body with one value replaced, without an allocation.
+    /// No segment is empty, but for those that were taken. Three hold a body with one value replaced, without an
+    /// allocation.
     segments: SmallVec<[Bytes; 3]>,
+    /// How many segments were taken as frames.
+    taken: usize,
 }
 
 impl ReplayBody {
     /// The length in bytes.
     pub fn len(&self) -> usize {
-        self.segments.iter().map(Bytes::len).sum()
+        self.segments().iter().map(Bytes::len).sum()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments().is_empty()
     }
 
-    /// The whole body in one piece. Free for a body that was never spliced; copies otherwise.
+    /// The pieces that it is made of, in order, none of them empty.
+    pub fn segments(&self) -> &[Bytes] {
+        &self.segments[self.taken..]
+    }
+
+    /// The whole body in one piece. Free for a body of one segment; copies otherwise.
     pub fn to_bytes(&self) -> Bytes {
-        match self.segments.as_slice() {
+        match self.segments() {
             [] => Bytes::new(),
             [one] => one.clone(),
             many => {
@@ -56,7 +65,7 @@ impl ReplayBody {
 
     /// The pieces that it is made of, in order, none of them empty.
     pub fn into_segments(self) -> impl Iterator<Item = Bytes> {
-        self.segments.into_iter()
+        self.segments.into_iter().skip(self.taken)
     }
 
     /// A body in which `range` is replaced by `replacement`; an empty range inserts. Nothing is copied.
@@ -70,14 +79,14 @@ impl ReplayBody {
     }
 
     /// A body in which each range is replaced by what stands beside it. Nothing is copied, unless the body falls into
-    /// more pieces than a client's request has any reason for; then it is put together again.
+    /// more additional pieces than a client's request has any reason for; then it is put together.
     ///
     /// # Panics
     ///
     /// If a range is decreasing, starts before the end of the one before it, or ends past the body.
     #[must_use = "the body itself stays as it was"]
     pub fn splice_all(&self, edits: impl IntoIterator<Item = (Range<usize>, Bytes)>) -> Self {
-        /// So many pieces are sent one by one; a body of more would be slow to take apart.
+        /// So many more pieces are sent one by one; a body of more would be slow to take apart.
         const MOST: usize = 64;
         let mut spliced = Self::default();
         let mut at = 0;
@@ -92,12 +101,12 @@ impl ReplayBody {
             at = range.end;
         }
         self.copy_range(at..self.len(), &mut spliced);
-        if spliced.segments.len() > MOST { spliced.to_bytes().into() } else { spliced }
+        if spliced.segments.len() > self.segments.len() + MOST { spliced.to_bytes().into() } else { spliced }
     }
 
     fn copy_range(&self, range: Range<usize>, into: &mut Self) {
         let mut at = 0;
-        for segment in &self.segments {
+        for segment in self.segments() {
             let start = range.start.clamp(at, at + segment.len());
             let end = range.end.clamp(at, at + segment.len());
             into.push(segment.slice(start - at..end - at));
@@ -105,7 +114,7 @@ impl ReplayBody {
         }
     }
 
-    fn push(&mut self, segment: Bytes) {
+    pub(super) fn push(&mut self, segment: Bytes) {
         if !segment.is_empty() {
             self.segments.push(segment);
         }
@@ -154,15 +163,14 @@ impl Body for ReplayBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.segments.is_empty() {
-            return Poll::Ready(None);
-        }
-        // Three pointers to move at the most: cheaper than a cursor beside the list.
-        Poll::Ready(Some(Ok(Frame::data(self.segments.remove(0)))))
+        let this = &mut *self;
+        let Some(segment) = this.segments.get_mut(this.taken) else { return Poll::Ready(None) };
+        this.taken += 1;
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(segment)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.segments.is_empty()
+        self.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -207,6 +215,19 @@ mod tests {
             assert_eq!(sent, "one 2 three");
         }
         assert!(ReplayBody::default().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_body_is_a_body() {
+        let mut body = ReplayBody::from("one two three").splice(4..7, "2".into());
+        let first = body.frame().await.expect("a frame").expect("infallible");
+        assert_eq!(first.into_data().expect("data"), "one ");
+        assert_eq!((body.len(), body.to_bytes()), (7, "2 three".into()));
+        assert_eq!(body.splice(1..2, "+".into()).to_bytes(), "2+three");
+        assert_eq!(body.clone().into_segments().collect::<Vec<_>>(), ["2", " three"]);
+        assert_eq!(body.clone().collect().await.expect("infallible").to_bytes(), "2 three");
+        while body.frame().await.is_some() {}
+        assert!(body.is_empty() && body.is_end_stream());
     }
 
     #[tokio::test]

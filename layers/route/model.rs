@@ -3,8 +3,12 @@ use std::{borrow::Cow, fmt, ops::Range};
 use http::{HeaderMap, StatusCode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::{multipart, object::read_object, scan::find_model};
-use crate::body::ErrorAnswer;
+use super::{
+    multipart,
+    object::read_object,
+    scan::{Place, find_model},
+};
+use crate::body::{ErrorAnswer, ReplayBody};
 
 /// The `model` of a request body, JSON or a form: its text, and where its value stands.
 ///
@@ -37,6 +41,29 @@ impl<'a> ModelField<'a> {
         if multipart::is_form(headers) { multipart::find(headers, body) } else { Self::find(body) }
     }
 
+    /// The same for a body in segments. It is put together only where that has to be: for a form, and where a single
+    /// segment does not tell which `model` is the one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`of`](Self::of).
+    pub fn of_body(headers: &HeaderMap, body: &'a ReplayBody) -> Result<Self, ModelError> {
+        let segments = match body.segments() {
+            [] => return Self::of(headers, &[]),
+            [whole] => return Self::of(headers, whole),
+            segments => segments,
+        };
+        if !multipart::is_form(headers)
+            && let Some(Place { piece, range, span }) = find_model(segments)
+            && let Some(name) = string(&segments[piece][range])
+        {
+            return Ok(Self { name, span });
+        }
+        let whole = body.to_bytes();
+        let ModelField { name, span } = ModelField::of(headers, &whole)?;
+        Ok(Self { name: Cow::Owned(name.into_owned()), span })
+    }
+
     /// Finds the one `model` of a JSON body.
     ///
     /// # Errors
@@ -46,7 +73,7 @@ impl<'a> ModelField<'a> {
     /// `model` are not read, and mistakes in them left to the provider to find.
     pub fn find(body: &'a [u8]) -> Result<Self, ModelError> {
         // As a rule there is nothing special about a body, and this is all.
-        if let Some(span) = find_model(body)
+        if let Some(Place { span, .. }) = find_model(&[body])
             && let Some(name) = string(&body[span.clone()])
         {
             return Ok(Self { name, span });
@@ -257,7 +284,7 @@ mod tests {
             r#"{"model":"a","messages":[{"role":"model","content":"the \"model\" of it","model":"b"}]}"#,
             r#"{"messages":[{"role":"user","content":"the \"model\": \\\"b\\\""}],"model":"a"}"#,
         ] {
-            assert!(find_model(body.as_bytes()).is_some_and(|span| &body[span] == r#""a""#), "{body}");
+            assert!(find_model(&[body]).is_some_and(|place| &body[place.span] == r#""a""#), "{body}");
         }
     }
 
@@ -292,7 +319,7 @@ mod tests {
             let body = [body, " ".repeat(600)];
             let body = [&body[..1], &body[..], &[&body[1][..], &body[0]].map(str::to_owned)][spaces].concat();
             let slow = ModelField::find_slowly(body.as_bytes());
-            if find_model(body.as_bytes()).is_some() && !matches!(slow, Err(ModelError::NotJson { .. })) {
+            if find_model(&[&body]).is_some() && !matches!(slow, Err(ModelError::NotJson { .. })) {
                 prop_assert_eq!(ModelField::find(body.as_bytes()), slow);
             }
         }

@@ -158,8 +158,7 @@ impl FromIterator<Route> for Routes {
 
 impl Resolve for Routes {
     fn resolve(&self, request: &Request<ReplayBody>) -> Result<Resolved, ErrorAnswer> {
-        let body = request.body().to_bytes();
-        let model = ModelField::of(request.headers(), &body)?;
+        let model = ModelField::of_body(request.headers(), request.body())?;
         match self.get(&model.name) {
             Some(route) => Ok(Resolved { route: Arc::clone(route), model: Some(model.span) }),
             None => Err(model_not_found(&model.name, self.names())),

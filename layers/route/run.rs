@@ -124,7 +124,13 @@ impl<B> Run<B> {
         });
         let body = match &self.model {
             Some(span) if self.is_form => target.edit_form(&self.body, span),
-            Some(span) => target.edit(&self.body, span),
+            Some(span) => {
+                if target.parameters().next().is_some() {
+                    // It has to be read as a whole: put together once for all candidates.
+                    self.body = self.body.to_bytes().into();
+                }
+                target.edit(&self.body, span)
+            }
             None => self.body.clone(),
         };
         if body.len() != self.body.len() {

@@ -9,35 +9,63 @@ mod marks;
 
 use self::{
     block::Block,
-    marks::{Mark, next_mark},
+    marks::{Marks, marks_in},
 };
 
-/// The value of the one `model` of a JSON object that is plain to read; `None` if it is not, for whatever reason.
+/// A body of so many bytes is read as a whole: people write such ones, and are helped by the place of a mistake.
+const SHORT: usize = 512;
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The piece of the body that has all of it.
+    pub(super) piece: usize,
+    /// The bytes of that piece.
+    pub(super) range: Range<usize>,
+    /// The same, counted from the start of the body.
+    pub(super) span: Range<usize>,
+}
+
+/// The value of the one `model` of a JSON object that is plain to read; `None` if it is not, for whatever reason, one of
+/// which is that it cannot be known from a single piece of the body.
 ///
 /// What is certain without a look at all of a body is not looked at. Where `"model"` stands once, all that it takes to
 /// know whether it is a key of the outermost object is what stands in front of it, or what stands behind it; the shorter
 /// of the two is read. The rest is for the provider to judge. What is wrong with a body that is read, and what hides
 /// behind escapes in its keys, is left to a slower reader to say.
-pub(super) fn find_model(body: &[u8]) -> Option<Range<usize>> {
-    let text = body.trim_ascii();
-    if !text.starts_with(b"{") || !text.ends_with(b"}") {
+pub(super) fn find_model(pieces: &[impl AsRef<[u8]>]) -> Option<Place> {
+    let (first, last) = (pieces.first()?.as_ref(), pieces.last()?.as_ref());
+    if !first.trim_ascii_start().starts_with(b"{") || !last.trim_ascii_end().ends_with(b"}") {
         return None;
     }
-    let (place, mark) = next_mark(body, 0)?;
-    let is_certain = body.len() > SHORT && mark == Mark::Plain && next_mark(body, place + 1).is_none();
-    let mut scan = Scan { body, at: 0, block: Block::first(body) };
-    if is_certain && place > body.len() / 2 && body[..place].trim_ascii_end().ends_with(b",") {
-        // If its object ends where the body does, it is the outermost one.
-        scan.at = place;
-        return scan.model(false);
+    let length: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+    let (at, is_certain) = match marks_in(pieces) {
+        Marks::Nothing => return None,
+        Marks::Once(at) if length > SHORT => (at, true),
+        _ if pieces.len() == 1 => (0, false),
+        _ => return None,
+    };
+    let (mut piece, mut start) = (0, 0);
+    while start + pieces[piece].as_ref().len() <= at {
+        start += pieces[piece].as_ref().len();
+        piece += 1;
     }
-    scan.skip_space();
-    scan.expect(b'{')?;
-    scan.model(is_certain)
+    let text = pieces[piece].as_ref();
+    let mut scan = Scan { body: text, at: 0, block: Block::first(text) };
+    let before = text[..at - start].trim_ascii_end();
+    let range = if is_certain && at > length / 2 && (before.is_empty() || before.ends_with(b",")) {
+        // If its object ends where the body does, it is the outermost one.
+        (!before.is_empty() && piece + 1 == pieces.len()).then_some(())?;
+        scan.at = at - start;
+        scan.model(false)?
+    } else {
+        (start == 0).then_some(())?;
+        scan.skip_space();
+        scan.expect(b'{')?;
+        scan.model(is_certain)?
+    };
+    Some(Place { piece, span: start + range.start..start + range.end, range })
 }
-
-/// A body of so many bytes is read as a whole: people write such ones, and are helped by the place of a mistake.
-const SHORT: usize = 512;
 
 struct Scan<'a> {
     body: &'a [u8],

@@ -86,9 +86,8 @@ impl Resolver {
 
     /// What a request with this body asks for.
     pub(super) fn select(&self, request: &Request<ReplayBody>) -> Result<Selection, ErrorAnswer> {
-        let body = request.body().to_bytes();
         let field = match *request.method() {
-            Method::POST => ModelField::of(request.headers(), &body),
+            Method::POST => ModelField::of_body(request.headers(), request.body()),
             _ => Err(ModelError::Missing),
         };
         if let (Err(ModelError::Missing | ModelError::Empty), Some(default)) = (&field, &self.default)

@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::Buf as _;
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
+use super::read::Read;
 use crate::body::{AnswerBody, ErrorAnswer, ReplayBody};
 
 /// The response future of [`Collect`](crate::body::Collect).
@@ -44,48 +45,6 @@ enum State<S, F, B> {
     Refused(Option<ErrorAnswer>),
 }
 
-/// What has been read of a body. A single frame is kept as it is.
-enum Read {
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Read {
-    fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
-        }
-    }
-
-    /// Adds a frame; `expected` is how much more is announced after it.
-    fn push(&mut self, mut frame: impl bytes::Buf, expected: usize) {
-        *self = match std::mem::replace(self, Self::Nothing) {
-            Self::Nothing => Self::One(frame.copy_to_bytes(frame.remaining())),
-            Self::One(first) => {
-                let mut all = BytesMut::with_capacity(first.len() + frame.remaining() + expected);
-                all.put(first);
-                all.put(frame);
-                Self::Many(all)
-            }
-            Self::Many(mut all) => {
-                all.put(frame);
-                Self::Many(all)
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Bytes {
-        match std::mem::replace(self, Self::Nothing) {
-            Self::Nothing => Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Many(bytes) => bytes.freeze(),
-        }
-    }
-}
-
 impl<S, B> CollectFuture<S, B>
 where
     S: Service<Request<ReplayBody>>,
@@ -99,7 +58,7 @@ where
         Self {
             state: State::Reading {
                 body,
-                read: Read::Nothing,
+                read: Read::default(),
                 call: Some((service, Box::new(parts))),
                 limit,
                 timeout: frame_timeout,
@@ -144,7 +103,7 @@ where
                         ))),
                         Poll::Ready(None) => {
                             let (mut service, parts) = call.take().expect("taken once: the state changes right after");
-                            let request = Request::from_parts(*parts, ReplayBody::from(read.finish()));
+                            let request = Request::from_parts(*parts, std::mem::take(read).finish());
                             State::Calling(service.call(request))
                         }
                         Poll::Pending => {

@@ -40,8 +40,8 @@ use super::Collect;
 ///
 /// # Cost
 ///
-/// A body that arrives in one piece is taken as it is. One that arrives in several is copied once, into a buffer of its
-/// announced length.
+/// A body that arrives in one piece is taken as it is, and so is each frame of at least 64 KiB. Smaller frames are copied
+/// together, so that a body of many keeps few buffers.
 ///
 /// # Cancellation
 ///

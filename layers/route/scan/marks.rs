@@ -6,11 +6,21 @@ const VECTOR: usize = 64;
 
 /// What may spell a key `model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+enum Mark {
     /// `"model"`, as it is nearly always written. Inside of a string, its quotes have backslashes before them.
     Plain,
     /// `\u006`, the start of an escape for any of its letters.
     Escape,
+}
+
+/// What there is of marks in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marks {
+    Nothing,
+    /// A plain one alone, at this place.
+    Once(usize),
+    /// Anything else; or one may lie across pieces of the body.
+    Unclear,
 }
 
 impl Mark {
@@ -23,10 +33,44 @@ impl Mark {
     }
 }
 
+/// Looks for marks in a body of these pieces.
+pub(super) fn marks_in(pieces: &[impl AsRef<[u8]>]) -> Marks {
+    let (mut marks, mut start) = (Marks::Nothing, 0);
+    let mut before: &[u8] = &[];
+    for (number, piece) in pieces.iter().enumerate() {
+        let piece = piece.as_ref();
+        if number > 0 && may_reach_across(before, piece) {
+            return Marks::Unclear;
+        }
+        if let Some((place, mark)) = next_mark(piece, 0) {
+            let is_alone = mark == Mark::Plain && marks == Marks::Nothing && next_mark(piece, place + 1).is_none();
+            if !is_alone {
+                return Marks::Unclear;
+            }
+            marks = Marks::Once(start + place);
+        }
+        start += piece.len();
+        before = piece;
+    }
+    marks
+}
+
+/// Whether a mark may be in the last bytes of a piece and the first of the next one.
+fn may_reach_across(before: &[u8], behind: &[u8]) -> bool {
+    /// A byte less than a mark has.
+    const SIDE: usize = 6;
+    let Some(end) = before.last_chunk::<SIDE>() else { return true };
+    let behind = &behind[..behind.len().min(SIDE)];
+    let mut seam = [0; 2 * SIDE];
+    seam[..SIDE].copy_from_slice(end);
+    seam[SIDE..][..behind.len()].copy_from_slice(behind);
+    next_mark(&seam, 0).is_some()
+}
+
 /// The first mark at `from` or behind it, and its place.
 ///
 /// All of a body is looked through for it, so this goes by many bytes at a time.
-pub(super) fn next_mark(body: &[u8], from: usize) -> Option<(usize, Mark)> {
+fn next_mark(body: &[u8], from: usize) -> Option<(usize, Mark)> {
     dispatch!(Level::new(), simd => search(simd, body, from))
 }
 

@@ -5,6 +5,7 @@ mod body;
 mod choice;
 mod multipart;
 mod reference;
+mod segments;
 
 use std::{
     collections::VecDeque,

@@ -19,8 +19,9 @@ use tokio::{
 const READ: usize = 8 * 1024;
 const LARGEST_READ: usize = 128 * 1024;
 
-/// How many pieces of a request are written at a time. The head and a body with one value replaced are four.
-const PIECES: usize = 8;
+/// How many pieces of a request are written at a time. The head and a body with one value replaced are four, and a
+/// large body has another one for each 256 KiB.
+const PIECES: usize = 16;
 
 /// A connection to a provider, with what is still to be written to it, and what was read and not handed on.
 pub(super) struct Connection {
