@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Renderer, Snippet};
+
+use super::locate::Lines;
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,11 +42,36 @@ pub(super) struct Excerpt {
     pub(super) shown: String,
 }
 
+impl Excerpt {
+    /// The marked places with their labels. The renderer gets their lines alone, as it looks at all that it is given.
+    fn snippet<'a>(&'a self, marks: &[(AnnotationKind, &'a Place, Option<&'a str>)]) -> Snippet<'a, Annotation<'a>> {
+        let text = &self.shown;
+        let first = marks.iter().map(|(_, place, _)| *place).min_by_key(|place| place.span.start);
+        let (mut line, first) = first.map_or((1, 0), |place| (place.line, place.span.start));
+        let last = marks.iter().map(|(_, place, _)| place.span.end).max().unwrap_or(text.len());
+        let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let mut start = line_start(first);
+        if start > 0 && start == text.len() {
+            // What is behind the last line is shown at its end.
+            (start, line) = (line_start(start - 1), line - 1);
+        }
+        let end = text[last..].find('\n').map_or(text.len(), |length| last + length + 1);
+        Snippet::source(&text[start..end])
+            .line_start(line)
+            .path(self.file.as_deref().unwrap_or("<config>"))
+            .annotations(
+                marks.iter().map(|(kind, Place { span, .. }, label)| {
+                    kind.span(span.start - start..span.end - start).label(*label)
+                }),
+            )
+    }
+}
+
 /// Another place that has to do with it, maybe in another file.
 #[derive(Clone, Debug)]
 pub(super) struct Related {
     pub(super) excerpt: Arc<Excerpt>,
-    pub(super) span: Range<usize>,
+    pub(super) place: Place,
     pub(super) label: String,
 }
 
@@ -53,6 +80,13 @@ pub(super) struct Place {
     pub(super) span: Range<usize>,
     pub(super) line: usize,
     pub(super) column: usize,
+}
+
+impl Place {
+    pub(super) fn new(span: Range<usize>, lines: &Lines<'_>) -> Self {
+        let (line, column) = lines.line_and_column(span.start);
+        Self { span, line, column }
+    }
 }
 
 impl Diagnostic {
@@ -142,23 +176,23 @@ impl Diagnostics {
     }
 
     fn render_one<'a>(&'a self, renderer: &Renderer, diagnostic: &'a Diagnostic) -> String {
-        let source =
-            |excerpt: &'a Excerpt| Snippet::source(&*excerpt.shown).path(excerpt.file.as_deref().unwrap_or("<config>"));
         let level = match diagnostic.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
         let mut group = level.primary_title(&diagnostic.message).elements([] as [Element<'_>; 0]);
         if let Some(place) = &diagnostic.place {
-            let primary = AnnotationKind::Primary.span(place.span.clone()).label(diagnostic.label.as_deref());
-            let mut snippets = vec![source(&diagnostic.excerpt).annotation(primary)];
-            if let Some(Related { excerpt, span, label }) = &diagnostic.related {
-                let related = AnnotationKind::Context.span(span.clone()).label(label.as_str());
-                match snippets.pop() {
-                    Some(same) if Arc::ptr_eq(excerpt, &diagnostic.excerpt) => snippets.push(same.annotation(related)),
-                    other => snippets.extend(other.into_iter().chain([source(excerpt).annotation(related)])),
+            let mut marks = vec![(AnnotationKind::Primary, place, diagnostic.label.as_deref())];
+            let mut elsewhere = None;
+            if let Some(Related { excerpt, place, label }) = &diagnostic.related {
+                let mark = (AnnotationKind::Context, place, Some(label.as_str()));
+                if Arc::ptr_eq(excerpt, &diagnostic.excerpt) {
+                    marks.push(mark);
+                } else {
+                    elsewhere = Some(excerpt.snippet(&[mark]));
                 }
             }
+            let snippets = [diagnostic.excerpt.snippet(&marks)].into_iter().chain(elsewhere);
             group = group.elements(snippets);
         } else if let Some(file) = diagnostic.file() {
             group = group.element(annotate_snippets::Origin::path(file));
@@ -186,3 +220,32 @@ impl Display for Diagnostics {
 }
 
 impl Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_marked_lines_show_what_the_whole_text_would(
+            text in "([ab]{0,3}|é|[ab]{0,9}\n|\n|\r\n){1,12}",
+            bounds in any::<[prop::sample::Index; 4]>(),
+        ) {
+            let [a, b, c, d] = bounds.map(|bound| text.floor_char_boundary(bound.index(text.len() + 1)));
+            let lines = Lines::of(&text);
+            let places = [(a, b), (c, d)].map(|(a, b)| Place::new(a.min(b)..a.max(b), &lines));
+            let kinds = [AnnotationKind::Primary, AnnotationKind::Context];
+            let marks: Vec<_> = kinds.into_iter().zip(&places).map(|(kind, place)| (kind, place, Some("label"))).collect();
+            let render = |snippet: Snippet<'_, Annotation<'_>>| Renderer::plain().render(&[Level::ERROR.primary_title("title").element(snippet)]);
+            for marks in [&marks[..1], &marks[..]] {
+                let whole = Snippet::source(&text).path("<config>").annotations(
+                    marks.iter().map(|(kind, place, label)| kind.span(place.span.clone()).label(*label)),
+                );
+                let excerpt = Excerpt { file: None, shown: text.clone() };
+                prop_assert_eq!(render(excerpt.snippet(marks)), render(whole));
+            }
+        }
+    }
+}

@@ -1,28 +1,46 @@
 //! From a node of the tree to the stretch of text it was read from.
 
-use std::ops::Range;
+use std::{
+    collections::{HashMap, HashSet},
+    iter,
+    ops::Range,
+};
 
 use super::node::{Node, Value};
 
-/// The bytes of the text that show a node; for a list or a mapping, its first token.
-///
-/// `within` picks a part of a string's content. It is honoured where the text holds the string letter by letter, and
-/// not where escapes or line folding stand between the two.
-pub(super) fn span(text: &str, node: &Node, within: Option<Range<usize>>) -> Range<usize> {
-    let start = Node::locate(text, node.id).map_or(0, |at| text.floor_char_boundary(at));
-    // A tag is what is wrong about a tagged value.
-    let start = if matches!(node.value, Value::Tagged) { start } else { skip_properties(text, start) };
-    if let Some(content) = node.as_str() {
-        let quotes = usize::from(text[start..].starts_with(['"', '\'']));
-        let inner = start + quotes;
-        if text.get(inner..).is_some_and(|rest| rest.starts_with(content)) {
-            return match within {
-                Some(part) if content.get(part.clone()).is_some() => inner + part.start..inner + part.end,
-                _ => start..inner + content.len() + quotes,
-            };
-        }
+/// A text and where some of its nodes are.
+pub(super) struct Located<'t> {
+    text: &'t str,
+    starts: HashMap<usize, usize>,
+}
+
+impl<'t> Located<'t> {
+    /// Finds the nodes with these numbers.
+    pub(super) fn new(text: &'t str, wanted: HashSet<usize>) -> Self {
+        Self { text, starts: Node::places(text, wanted) }
     }
-    start..token_end(text, start, &node.value)
+
+    /// The bytes of the text that show a node; for a list or a mapping, its first token.
+    ///
+    /// `within` picks a part of a string's content. It is honoured where the text holds the string letter by letter, and
+    /// not where escapes or line folding stand between the two.
+    pub(super) fn span(&self, node: &Node, within: Option<Range<usize>>) -> Range<usize> {
+        let text = self.text;
+        let start = self.starts.get(&node.id).map_or(0, |at| text.floor_char_boundary(*at));
+        // A tag is what is wrong about a tagged value.
+        let start = if matches!(node.value, Value::Tagged) { start } else { skip_properties(text, start) };
+        if let Some(content) = node.as_str() {
+            let quotes = usize::from(text[start..].starts_with(['"', '\'']));
+            let inner = start + quotes;
+            if text.get(inner..).is_some_and(|rest| rest.starts_with(content)) {
+                return match within {
+                    Some(part) if content.get(part.clone()).is_some() => inner + part.start..inner + part.end,
+                    _ => start..inner + content.len() + quotes,
+                };
+            }
+        }
+        start..token_end(text, start, &node.value)
+    }
 }
 
 /// Steps over an anchor and a tag, which the parser takes for the start of their node.
@@ -52,11 +70,23 @@ fn token_end(text: &str, start: usize, value: &Value) -> usize {
     start + line[..length].trim_end().len()
 }
 
-/// Line and column of a byte, both from 1, the column in characters.
-pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..at];
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+/// The lines of a text.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let starts = iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Line and column of a byte, both from 1, the column in characters.
+    pub(super) fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= at);
+        (line, self.text[self.starts[line - 1]..at].chars().count() + 1)
+    }
 }
 
 #[cfg(test)]
@@ -65,20 +95,20 @@ mod tests {
 
     /// What the spans of all nodes show, in the order of reading.
     fn spans(text: &str) -> Vec<&str> {
-        fn walk<'t>(text: &'t str, node: &Node, shown: &mut Vec<&'t str>) {
-            shown.push(&text[span(text, node, None)]);
-            match &node.value {
-                Value::Seq(items) => items.iter().for_each(|item| walk(text, item, shown)),
-                Value::Map(entries) => entries.iter().for_each(|(key, value)| {
-                    walk(text, key, shown);
-                    walk(text, value, shown);
-                }),
-                _ => {}
-            }
-        }
-        let mut shown = Vec::new();
-        walk(text, &Node::parse(text, 0).unwrap(), &mut shown);
-        shown
+        let tree = Node::parse(text, 0).unwrap();
+        let nodes = nodes(&tree);
+        let located = Located::new(text, nodes.iter().map(|node| node.id).collect());
+        nodes.into_iter().map(|node| &text[located.span(node, None)]).collect()
+    }
+
+    /// All nodes of the tree, in the order of reading.
+    fn nodes(tree: &Node) -> Vec<&Node> {
+        let below: Vec<&Node> = match &tree.value {
+            Value::Seq(items) => items.iter().collect(),
+            Value::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
+            _ => Vec::new(),
+        };
+        iter::once(tree).chain(below.into_iter().flat_map(nodes)).collect()
     }
 
     #[test]
@@ -103,7 +133,8 @@ mod tests {
         let part = |text: &str, within| {
             let tree = Node::parse(text, 0).unwrap();
             let Value::Map(entries) = &tree.value else { panic!("{tree:?}") };
-            text[span(text, &entries[0].1, Some(within))].to_owned()
+            let value = &entries[0].1;
+            text[Located::new(text, HashSet::from([value.id])).span(value, Some(within))].to_owned()
         };
         assert_eq!(part("a: balanc > 0", 0..6), "balanc");
         assert_eq!(part("a: 'balance >> 0'", 8..10), ">>");

@@ -77,6 +77,7 @@ mod mask;
 mod node;
 mod oauth;
 mod overrides;
+mod places;
 mod quota;
 mod resolve;
 mod route;

@@ -1,12 +1,13 @@
 //! The texts of a configuration: its file, and the instance files beside it.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{collections::HashSet, iter, ops::Range, path::Path, sync::Arc};
 
 use super::{
     Diagnostic, Severity,
     diagnostic::{Excerpt, Place, Related},
     finding::Finding,
-    locate, mask,
+    locate::{Lines, Located},
+    mask,
     node::Node,
 };
 
@@ -34,15 +35,6 @@ impl Source {
 
     fn excerpt(&self) -> Arc<Excerpt> {
         Arc::new(Excerpt { file: self.file(), shown: mask::mask(&self.text) })
-    }
-
-    fn place(&self, span: Range<usize>) -> Place {
-        let (line, column) = locate::line_and_column(&self.text, span.start);
-        Place { span, line, column }
-    }
-
-    fn span(&self, node: &Node, within: Option<Range<usize>>) -> Range<usize> {
-        locate::span(&self.text, node, within)
     }
 
     fn syntax_error(&self, error: &serde_yaml::Error) -> Diagnostic {
@@ -73,7 +65,7 @@ impl Source {
             excerpt: self.excerpt(),
             place: at.map(|at| {
                 let end = at + text[at..].chars().next().filter(|c| !c.is_control()).map_or(0, char::len_utf8);
-                self.place(at..end)
+                Place::new(at..end, &Lines::of(text))
             }),
             label: None,
             related: None,
@@ -88,21 +80,34 @@ pub(super) fn diagnostics(sources: &[Source], findings: Vec<Finding<'_>>) -> Vec
     if findings.is_empty() {
         return Vec::new();
     }
-    let excerpts: Vec<_> = sources.iter().map(Source::excerpt).collect();
+    let mut wanted = vec![HashSet::new(); sources.len()];
+    for finding in &findings {
+        for node in iter::once(finding.node).chain(finding.related.as_ref().map(|(node, _)| *node)) {
+            wanted[node.source].insert(node.id);
+        }
+    }
+    let texts: Vec<_> = sources
+        .iter()
+        .zip(wanted)
+        .map(|(source, wanted)| (source.excerpt(), Located::new(&source.text, wanted), Lines::of(&source.text)))
+        .collect();
+    let find = |node: &Node, within: Option<Range<usize>>| {
+        let (excerpt, located, lines) = &texts[node.source];
+        (Arc::clone(excerpt), Place::new(located.span(node, within), lines))
+    };
     let mut list: Vec<(usize, Diagnostic)> = findings
         .into_iter()
         .map(|finding| {
-            let of = |node: &Node| (&sources[node.source], Arc::clone(&excerpts[node.source]));
-            let (source, excerpt) = of(finding.node);
             let related = finding.related.map(|(node, label)| {
-                let (source, excerpt) = of(node);
-                Related { excerpt, span: source.span(node, None), label }
+                let (excerpt, place) = find(node, None);
+                Related { excerpt, place, label }
             });
+            let (excerpt, place) = find(finding.node, finding.within);
             let diagnostic = Diagnostic {
                 severity: finding.severity,
                 message: finding.message,
                 excerpt,
-                place: Some(source.place(source.span(finding.node, finding.within))),
+                place: Some(place),
                 label: finding.label,
                 related,
                 help: finding.help,

@@ -50,6 +50,24 @@ typo: 1
     );
 }
 
+/// In one reading of the text for all of them: with one for each, this would not end.
+#[test]
+fn each_of_ten_thousand_mistakes_is_told_with_its_place() {
+    let route = |number| format!("  - name: r{number}\n    providers:\n      - {{ provider: ollama, model: 4 }}\n");
+    let text = format!("models:\n{}", (0..10_000).map(route).collect::<String>());
+    let wrong = load(&text).unwrap_err();
+    let lines: Vec<_> = wrong.iter().filter_map(|diagnostic| diagnostic.line()).collect();
+    assert_eq!(lines, (0..10_000).map(|number| 4 + 3 * number).collect::<Vec<_>>());
+    assert!(wrong.to_string().ends_with(
+        " --> <config>:30001:36
+      |
+30001 |       - { provider: ollama, model: 4 }
+      |                                    ^ expected a string
+      |
+      = help: quote it to make it a string"
+    ));
+}
+
 #[test]
 fn errors_come_before_warnings() {
     let text = "backends: { groq: {} }\nmodels: [{ name: r, providers: [{ provider: nobody }] }]\n";
