@@ -36,8 +36,7 @@ enum State<S, F, B> {
         limit: usize,
         timeout: Option<Duration>,
         /// Set when the body is first waited for: mostly it comes in one piece.
-        #[pin]
-        timer: Option<Sleep>,
+        timer: Option<Pin<Box<Sleep>>>,
         /// Whether a frame came since the timer was set.
         moved: bool,
     },
@@ -79,7 +78,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project().state.project() {
-                StateProj::Reading { mut body, read, call, limit, timeout, mut timer, moved } => {
+                StateProj::Reading { mut body, read, call, limit, timeout, timer, moved } => {
                     match body.as_mut().poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
                             *moved = true;
@@ -109,10 +108,10 @@ where
                         Poll::Pending => {
                             let Some(timeout) = *timeout else { return Poll::Pending };
                             if std::mem::take(moved) {
-                                timer.set(Some(tokio::time::sleep(timeout)));
+                                *timer = Some(Box::pin(tokio::time::sleep(timeout)));
                             }
-                            if let Some(timer) = timer.as_pin_mut() {
-                                ready!(timer.poll(cx));
+                            if let Some(timer) = timer {
+                                ready!(timer.as_mut().poll(cx));
                             }
                             State::Refused(Some(ErrorAnswer::new(
                                 StatusCode::REQUEST_TIMEOUT,
