@@ -78,6 +78,7 @@ mod node;
 mod oauth;
 mod overrides;
 mod places;
+mod quantity;
 mod quota;
 mod resolve;
 mod route;

@@ -14,6 +14,7 @@
 //! ```
 
 mod login;
+mod logins;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,9 @@
 use std::borrow::Cow::Borrowed;
 
 use http::HeaderName;
-use pointsman_layers::{oauth::Mode, rate_limit_retry::Exhausted};
+use pointsman_layers::rate_limit_retry::Exhausted;
 
-use super::{
-    AuthForm, Dialect, ExpiryField, ExpiryUnit, GateFlag, GateRule, HoldKeys, Login, LoginExchange, LoginGrant, Preset,
-    QuotaRequest, Reshape,
-};
+use super::{AuthForm, Dialect, GateFlag, GateRule, HoldKeys, Preset, QuotaRequest, Reshape, logins};
 
 /// An OpenAI-compatible API behind a key: what most of the table is.
 const COMPATIBLE: Preset = Preset {
@@ -51,52 +48,6 @@ const ANTHROPIC_MESSAGES: Dialect = Dialect {
     path: "/v1/messages",
     auth: AuthForm::Header(HeaderName::from_static("x-api-key")),
     headers: &[("anthropic-version", "2023-06-01")],
-};
-
-/// The login of Qwen Code. The client id is that of a public client: there is no secret to it.
-const QWEN_CODE: Login = Login {
-    folder_variable: Some("QWEN_HOME"),
-    folder: "~/.qwen",
-    files: &["oauth_creds.json"],
-    lock: Some("oauth_creds.lock"),
-    access: "/access_token",
-    refresh: "/refresh_token",
-    endpoint: Some("/resource_url"),
-    expiry: Some(ExpiryField { field: "/expiry_date", unit: ExpiryUnit::Millis }),
-    mode: Mode::OnDemand,
-    grant: Some(LoginGrant {
-        token_url: "https://chat.qwen.ai/api/v1/oauth2/token",
-        device_url: Some("https://chat.qwen.ai/api/v1/oauth2/device/code"),
-        client_id: "f0304373b74a44d2b584a3fb70ca9e56",
-        scope: Some("openid profile email model.completion"),
-    }),
-    exchange: None,
-    allow_hosts: &["portal.qwen.ai", "*.qwen.ai", "dashscope*.aliyuncs.com"],
-    remedy: "run `qwen auth` or `pointsman login qwen-oauth`",
-};
-
-/// The login of GitHub's editor extensions. Its long-lived token is good for GitHub, and is exchanged there for one that
-/// Copilot takes, about half an hour at a time.
-const GITHUB_COPILOT: Login = Login {
-    folder_variable: None,
-    folder: "~/.config/github-copilot",
-    files: &["apps.json", "hosts.json"],
-    lock: None,
-    access: "/github.com:*/oauth_token",
-    refresh: "/github.com:*/refresh_token",
-    endpoint: None,
-    expiry: None,
-    mode: Mode::ReadOnly,
-    grant: None,
-    exchange: Some(LoginExchange {
-        url: "https://api.github.com/copilot_internal/v2/token",
-        auth: AuthForm::Scheme(Borrowed("token")),
-        access: "/token",
-        endpoint: Some("/endpoints/api"),
-        expiry: Some(ExpiryField { field: "/expires_at", unit: ExpiryUnit::Seconds }),
-    }),
-    allow_hosts: &["api.githubcopilot.com", "api.*.githubcopilot.com"],
-    remedy: "sign in to GitHub Copilot in an editor",
 };
 
 /// Every provider that is known by name.
@@ -210,7 +161,7 @@ pub static PRESETS: [Preset; 28] = [
         // Entitlement, what remains in per cent, overage and reset: `ent=300&rem=12.5&ov=0.0&ovPerm=false&rst=...`.
         quota_headers: &["x-quota-snapshot-*"],
         gate: Some(GateRule::Terms),
-        login: Some(GITHUB_COPILOT),
+        login: Some(logins::GITHUB_COPILOT),
         exhausted: Exhausted::GITHUB,
         terms: Some("This login belongs to GitHub's own editors and tools; keeping GitHub's terms is up to you."),
         ..COMPATIBLE
@@ -252,7 +203,7 @@ pub static PRESETS: [Preset; 28] = [
         headers: &[("x-dashscope-cachecontrol", "enable"), ("x-dashscope-authtype", "qwen-oauth")],
         models: &["qwen3-coder-plus", "qwen3-coder-flash", "qwen-turbo", "qwen-plus", "qwen-max", "coder-model"],
         model_prefix: Some("qwen/"),
-        login: Some(QWEN_CODE),
+        login: Some(logins::QWEN_CODE),
         gate: Some(GateRule::Flag(GateFlag {
             flag: "enable-qwen-oauth-backend-debugging-override",
             variable: "POINTSMAN_ENABLE_QWEN_OAUTH_BACKEND_DEBUGGING_OVERRIDE",

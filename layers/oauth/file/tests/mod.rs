@@ -6,6 +6,7 @@ mod login;
 mod reading;
 mod refreshing;
 mod secrets;
+mod writing;
 
 use std::{
     collections::HashMap,
