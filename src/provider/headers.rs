@@ -7,47 +7,45 @@ use http::{
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
-/// Hop-by-hop headers: RFC 9110, section 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "te" | "trailer"
-            | "upgrade"
-            | "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "transfer-encoding"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-    )
+/// Who a header is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// This hop alone: RFC 9110, section 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
+    Hop,
+    /// This hop alone as well, or it says who the client is.
+    Private,
+    /// The forms in which a client's own key for the gateway may come.
+    Credential,
+    Any,
+}
+
+fn kind_of(name: &HeaderName) -> Kind {
+    let name = name.as_str();
+    // The length first: it tells most of the others.
+    match (name.len(), name) {
+        (2, "te")
+        | (7, "trailer" | "upgrade")
+        | (10, "connection" | "keep-alive")
+        | (16, "proxy-connection")
+        | (17, "transfer-encoding")
+        | (18, "proxy-authenticate")
+        | (19, "proxy-authorization") => Kind::Hop,
+        (4, "host")
+        | (6, "cookie" | "expect")
+        | (9, "forwarded" | "x-real-ip")
+        | (14, "content-length")
+        | (15, "x-forwarded-for")
+        | (16, "x-forwarded-host" | "x-forwarded-port")
+        | (17, "x-forwarded-proto") => Kind::Private,
+        (7, "api-key") | (9, "x-api-key") | (13, "authorization") | (14, "x-goog-api-key") => Kind::Credential,
+        _ => Kind::Any,
+    }
 }
 
 /// What only a connection can say of itself, so that nobody may set it for all requests: to set `Transfer-Encoding` would
 /// let two readers see two ends of a body.
 pub(crate) fn concerns_the_connection(name: &HeaderName) -> bool {
-    is_hop_by_hop(name.as_str()) || [header::CONTENT_LENGTH, header::EXPECT].contains(name)
-}
-
-/// The forms in which a client's own key for the gateway may come.
-fn is_credential(name: &str) -> bool {
-    matches!(name, "api-key" | "x-api-key" | "authorization" | "x-goog-api-key")
-}
-
-/// What concerns this hop alone, or says who the client is.
-fn is_private(name: &str) -> bool {
-    matches!(
-        name,
-        "host"
-            | "cookie"
-            | "expect"
-            | "forwarded"
-            | "x-real-ip"
-            | "content-length"
-            | "x-forwarded-for"
-            | "x-forwarded-host"
-            | "x-forwarded-port"
-            | "x-forwarded-proto"
-    )
+    kind_of(name) == Kind::Hop || [header::CONTENT_LENGTH, header::EXPECT].contains(name)
 }
 
 /// Whose credential a request carries when it reaches the provider service.
@@ -68,12 +66,12 @@ pub(super) fn travelling<'a>(
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let named = named_in_connection(headers);
     headers.iter().filter(move |(name, _)| {
-        let text = name.as_str();
-        match credential {
+        match (credential, kind_of(name)) {
             // A client that names them in `Connection` does not own them.
-            Credential::FromAbove(names) if names.contains(name) => true,
-            _ if is_hop_by_hop(text) || is_private(text) || named.contains(name) => false,
-            credential => *credential == Credential::Forwarded || !is_credential(text),
+            (Credential::FromAbove(names), _) if names.contains(name) => true,
+            (_, Kind::Hop | Kind::Private) => false,
+            (Credential::Clients | Credential::FromAbove(_), Kind::Credential) => false,
+            (_, Kind::Credential | Kind::Any) => !named.contains(name),
         }
     })
 }
@@ -81,17 +79,21 @@ pub(super) fn travelling<'a>(
 /// Removes from a provider's answer what must not reach a client; `secret` finds the provider's own key.
 pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>>) {
     let mut gone = named_in_connection(headers);
-    let stays_here = |name: &str| is_hop_by_hop(name) || name == "set-cookie" || is_credential(name);
-    gone.extend(headers.keys().filter(|name| stays_here(name.as_str())).cloned());
+    let echoes = |value: &HeaderValue| secret.is_some_and(|secret| secret.find(value.as_bytes()).is_some());
+    let mut is_echoed = false;
+    for (name, value) in &*headers {
+        if matches!(kind_of(name), Kind::Hop | Kind::Credential) || *name == header::SET_COOKIE {
+            gone.push(name.clone());
+        } else {
+            is_echoed |= echoes(value);
+        }
+    }
     for name in gone {
         headers.remove(name);
     }
-    if let Some(secret) = secret {
-        let echoes = |value: &HeaderValue| secret.find(value.as_bytes()).is_some();
-        if headers.values().any(echoes) {
-            let kept = headers.iter().filter(|(_, value)| !echoes(value));
-            *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        }
+    if is_echoed {
+        let kept = headers.iter().filter(|(_, value)| !echoes(value));
+        *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
     }
 }
 
@@ -99,8 +101,10 @@ pub(super) fn clean_response(headers: &mut HeaderMap, secret: Option<&Finder<'_>
 fn named_in_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
     // What is no name hides none beside it.
     let values = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let is_usual = |name: &[u8]| name.eq_ignore_ascii_case(b"keep-alive");
+    let values = values.filter(|value| !is_usual(value));
     let names = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    let named = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+    let named = names.filter(|name| !is_usual(name));
     named.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
@@ -116,6 +120,28 @@ mod tests {
         let mut names: Vec<_> = travelling(headers, credential).map(|(name, _)| name.to_string()).collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn a_header_is_told_by_its_name() {
+        for (kind, names) in [
+            (
+                Kind::Hop,
+                "te trailer upgrade connection keep-alive proxy-connection transfer-encoding proxy-authenticate \
+                 proxy-authorization",
+            ),
+            (
+                Kind::Private,
+                "host cookie expect forwarded x-real-ip content-length x-forwarded-for x-forwarded-host \
+                 x-forwarded-port x-forwarded-proto",
+            ),
+            (Kind::Credential, "api-key x-api-key authorization x-goog-api-key"),
+            (Kind::Any, "accept content-type set-cookie x-request-id"),
+        ] {
+            for name in names.split(' ') {
+                assert_eq!(kind_of(&HeaderName::from_static(name)), kind, "{name}");
+            }
+        }
     }
 
     #[test]
