@@ -3,7 +3,8 @@
 use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use smallvec::SmallVec;
 
 use super::{Error, body::Framing, chunks::Chunks, malformed};
 
@@ -13,6 +14,9 @@ const USUAL_HEAD: usize = 1024;
 /// The largest head of an answer, in bytes, with the interim ones before it; and the most fields in one.
 const LARGEST_HEAD: usize = 256 * 1024;
 pub(super) const MOST_FIELDS: usize = 128;
+
+/// As many fields as most answers have.
+const USUAL_FIELDS: usize = 24;
 
 /// A head of this size is read again from its start whenever more of it comes; a larger one would take too long.
 const SMALL_HEAD: usize = 4 * 1024;
@@ -33,14 +37,14 @@ pub(super) fn write<'a>(
     }
     // Two hosts or lengths would leave it to the provider which of them counts.
     let mut has_host = false;
-    for (name, value) in fields.filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+    fields.filter(|(name, _)| *name != header::CONTENT_LENGTH).for_each(|(name, value)| {
         if *name != header::HOST || !std::mem::replace(&mut has_host, true) {
             write_field(name.as_str(), value.as_bytes(), &mut out);
         }
-    }
+    });
     if !has_host {
         // Without the user and the password that may stand before it.
-        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = memchr::memrchr(b'@', authority.as_bytes()).map_or(authority, |at| &authority[at + 1..]);
         write_field("host", host.as_bytes(), &mut out);
     }
     if length > 0 || !matches!(*method, Method::GET | Method::HEAD) {
@@ -78,9 +82,10 @@ impl HeadReader {
     /// Takes the head of the answer off what was read; `None` if there is no whole one yet. Interim answers (1xx) are
     /// passed over.
     pub(super) fn take(&mut self, read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error> {
+        let mut fields = Fields::new();
         loop {
-            let found = if self.may_be_whole(read) { Found::at_start_of(read)? } else { None };
-            let Some(Found { status, version, length, fields }) = found else {
+            let found = if self.may_be_whole(read) { Found::at_start_of(read, &mut fields)? } else { None };
+            let Some(Found { status, version, length }) = found else {
                 self.seen = read.len();
                 let is_large = self.passed_over + read.len() >= LARGEST_HEAD;
                 return if is_large { Err(malformed("the head of the answer is too large")) } else { Ok(None) };
@@ -96,19 +101,21 @@ impl HeadReader {
             }
             // With room for what the gateway adds.
             let mut headers = HeaderMap::with_capacity(fields.len() + 8);
-            for (name, value) in fields {
+            let mut said = Said::default();
+            for (name, value) in fields.drain(..) {
                 let name = HeaderName::from_bytes(&head[name]).map_err(|_| malformed("a field has no proper name"))?;
                 let value = HeaderValue::from_maybe_shared(head.slice(value));
-                headers.append(name, value.map_err(|_| malformed("a field has no proper value"))?);
+                let value = value.map_err(|_| malformed("a field has no proper value"))?;
+                said.note(&name, value.as_bytes());
+                headers.append(name, value);
             }
-            let (mut parts, ()) = Response::new(()).into_parts();
-            (parts.status, parts.version, parts.headers) = (status, version, headers);
-            // Who writes both may mean another end than is read here: RFC 9112, section 6.3.
-            let is_doubtful =
-                [header::TRANSFER_ENCODING, header::CONTENT_LENGTH].iter().all(|name| parts.headers.contains_key(name));
-            let framing = framing(&mut parts, method)?;
-            let keeps_alive = keeps_alive(&parts) && !is_doubtful && !matches!(framing, Framing::ToClose);
-            return Ok(Some(Head { response: Response::from_parts(parts, ()), framing, keeps_alive }));
+            let is_empty =
+                method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let framing = if is_empty { Framing::Length(0) } else { said.framing(version, &mut headers)? };
+            let keeps_alive = said.keeps_alive(version) && !matches!(framing, Framing::ToClose);
+            let mut response = Response::new(());
+            (*response.status_mut(), *response.version_mut(), *response.headers_mut()) = (status, version, headers);
+            return Ok(Some(Head { response, framing, keeps_alive }));
         }
     }
 
@@ -120,20 +127,21 @@ impl HeadReader {
     }
 }
 
-/// A head, and where everything in it stands.
+/// The first line of a head, and the length of it all.
 struct Found {
     status: StatusCode,
     version: Version,
     length: usize,
-    /// Names and values.
-    fields: Vec<(Range<usize>, Range<usize>)>,
 }
 
+/// Where names and values stand in a head.
+type Fields = SmallVec<[(Range<usize>, Range<usize>); USUAL_FIELDS]>;
+
 impl Found {
-    fn at_start_of(read: &[u8]) -> Result<Option<Self>, Error> {
-        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    fn at_start_of(read: &[u8], fields: &mut Fields) -> Result<Option<Self>, Error> {
+        let mut space = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut head = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut space);
         let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
@@ -145,45 +153,74 @@ impl Found {
             let start = part.as_ptr().addr() - read.as_ptr().addr();
             start..start + part.len()
         };
+        fields.clear();
+        fields.extend(head.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))));
         Ok(Some(Self {
             status: status.ok_or_else(|| malformed("the status is not one of HTTP"))?,
             version: if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
             length,
-            fields: head.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect(),
         }))
     }
 }
 
-/// How the body ends: RFC 9112, section 6.3.
-fn framing(head: &mut response::Parts, method: &Method) -> Result<Framing, Error> {
-    if method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Length(0));
-    }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if head.version == Version::HTTP_10 {
-            return Err(malformed("a transfer encoding in HTTP/1.0"));
+/// What the fields of a head say of this hop.
+#[derive(Debug, Default)]
+struct Said {
+    /// Whether the one transfer coding is `chunked`, if there are any.
+    is_chunked: Option<bool>,
+    /// The length, which is none if it is not one number.
+    length: Option<Option<u64>>,
+    /// Whether the length is said more than once.
+    is_repeated: bool,
+    closes: bool,
+    keeps_alive: bool,
+}
+
+impl Said {
+    fn note(&mut self, name: &HeaderName, value: &[u8]) {
+        if *name == header::CONTENT_LENGTH {
+            let length = length(value);
+            self.is_repeated |= self.length.is_some() || value.contains(&b',');
+            self.length = Some(self.length.map_or(length, |first| first.filter(|_| first == length)));
+        } else if *name == header::TRANSFER_ENCODING {
+            // No other was asked for, and whoever reads on would not know of it.
+            self.is_chunked = Some(self.is_chunked.is_none() && value.eq_ignore_ascii_case(b"chunked"));
+        } else if *name == header::CONNECTION {
+            for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                self.closes |= option.eq_ignore_ascii_case(b"close");
+                self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
         }
-        // No other was asked for, and whoever reads on would not know of it.
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-            return Err(malformed("a transfer encoding that is not `chunked` alone"));
+    }
+
+    /// How a body ends: RFC 9112, section 6.3. Leaves at most one length in the headers.
+    fn framing(&self, version: Version, headers: &mut HeaderMap) -> Result<Framing, Error> {
+        match (self.is_chunked, self.length) {
+            (Some(_), _) if version == Version::HTTP_10 => Err(malformed("a transfer encoding in HTTP/1.0")),
+            (Some(false), _) => Err(malformed("a transfer encoding that is not `chunked` alone")),
+            (Some(true), length) => {
+                // The chunks go before a length, which whoever reads on must not see.
+                if length.is_some() {
+                    headers.remove(header::CONTENT_LENGTH);
+                }
+                Ok(Framing::Chunked(Chunks::default()))
+            }
+            (None, Some(length)) => {
+                let length = length.ok_or_else(|| malformed("the content length is not one number"))?;
+                if self.is_repeated {
+                    headers.insert(header::CONTENT_LENGTH, length.into());
+                }
+                Ok(Framing::Length(length))
+            }
+            (None, None) => Ok(Framing::ToClose),
         }
-        // The chunks go before a length, which whoever reads on must not see.
-        head.headers.remove(header::CONTENT_LENGTH);
-        return Ok(Framing::Chunked(Chunks::default()));
     }
-    let mut values = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else { return Ok(Framing::ToClose) };
-    let (first, mut is_repeated) = (length(value.as_bytes()), value.as_bytes().contains(&b','));
-    let is_same = values.all(|other| {
-        is_repeated = true;
-        length(other.as_bytes()) == first
-    });
-    let first = first.filter(|_| is_same).ok_or_else(|| malformed("the content length is not one number"))?;
-    if is_repeated {
-        head.headers.insert(header::CONTENT_LENGTH, first.into());
+
+    fn keeps_alive(&self, version: Version) -> bool {
+        // Who writes both may mean another end than is read here: RFC 9112, section 6.3.
+        let is_doubtful = self.is_chunked.is_some() && self.length.is_some();
+        !is_doubtful && !self.closes && (version != Version::HTTP_10 || self.keeps_alive)
     }
-    Ok(Framing::Length(first))
 }
 
 /// A length that may stand there several times, with commas between, as long as it is the same.
@@ -196,17 +233,4 @@ fn length(value: &[u8]) -> Option<u64> {
     });
     let first = lengths.next()??;
     lengths.all(|other| other == Some(first)).then_some(first)
-}
-
-fn keeps_alive(head: &response::Parts) -> bool {
-    let says = |token: &str| {
-        let mut values = head.headers.get_all(header::CONNECTION).iter();
-        values.any(|value| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-        })
-    };
-    !says("close") && (head.version != Version::HTTP_10 || says("keep-alive"))
 }
