@@ -113,7 +113,7 @@ impl Connections {
                 changed = phase.changed() => match changed.map(|()| *phase.borrow_and_update()) {
                     Ok(Phase::Serve) => {}
                     Ok(Phase::Drain) => connection.as_mut().graceful_shutdown(),
-                    Ok(Phase::Cut) => state.connection().cut_now(),
+                    Ok(Phase::Cut) => state.cut(),
                     // The server is gone, and its connections with it.
                     Err(_) => return,
                 },

@@ -24,7 +24,8 @@ pub(super) struct State {
     /// How many requests the service was given.
     taken: AtomicU64,
     in_flight: AtomicUsize,
-    /// When the last request ended, or when the last of its answer left, in milliseconds since `born`.
+    /// When the last request ended, or when the last of its answer left, in milliseconds since `born`; `JUST_NOW` until
+    /// somebody asks.
     idle_since: AtomicU64,
     /// When the head began that is not yet whole, likewise; `NEVER` without one.
     head_since: AtomicU64,
@@ -33,9 +34,13 @@ pub(super) struct State {
     fault: AtomicU8,
     /// The time for a head is over.
     expired: AtomicBool,
+    is_cut: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
+
+/// Whoever drives the connection asks right after it, so the clock is read once and not at each step.
+const JUST_NOW: u64 = NEVER - 1;
 
 impl State {
     pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
@@ -49,6 +54,7 @@ impl State {
             fault_at: AtomicU64::new(NEVER),
             fault: AtomicU8::new(0),
             expired: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
         })
     }
 
@@ -57,7 +63,7 @@ impl State {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(NEVER - 1)
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(JUST_NOW - 1)
     }
 
     fn at(&self, milliseconds: u64) -> Instant {
@@ -104,7 +110,11 @@ impl State {
         if self.in_flight.load(SeqCst) > 0 {
             return None;
         }
-        let idle_since = self.idle_since.load(SeqCst);
+        let mut idle_since = self.idle_since.load(SeqCst);
+        if idle_since == JUST_NOW {
+            idle_since = self.now();
+            self.idle_since.store(idle_since, SeqCst);
+        }
         Some(match self.head_since.load(SeqCst) {
             NEVER => Waits::ForRequest { since: self.at(idle_since) },
             // A head that came while the request before it was answered could not be read on.
@@ -114,7 +124,7 @@ impl State {
 
     /// Something happens: a connection without a request has waited from now on.
     pub(super) fn touch(&self) {
-        self.idle_since.store(self.now(), SeqCst);
+        self.idle_since.store(JUST_NOW, SeqCst);
     }
 
     /// Something was sent. While a request is under way nobody asks when.
@@ -122,6 +132,12 @@ impl State {
         if self.in_flight.load(SeqCst) == 0 {
             self.touch();
         }
+    }
+
+    /// What is under way has to come to its end now.
+    pub(super) fn cut(&self) {
+        self.is_cut.store(true, SeqCst);
+        self.connection.cut_now();
     }
 
     pub(super) fn expire(&self) {
@@ -145,6 +161,13 @@ pub(super) enum Waits {
 /// A request that is under way, until its answer has been read or dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<State>);
+
+impl InFlight {
+    /// Whether it has to come to its end now.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.is_cut.load(SeqCst)
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -56,7 +56,8 @@ where
         let (in_flight, fault) = self.state.take();
         let stage = match fault.map(faulty).or_else(|| fault_of(&request)) {
             None => {
-                let cut = self.state.connection().cut();
+                // Over HTTP/1 the task that drives the connection polls the future too, and it is the one that cuts.
+                let cut = (request.version() > Version::HTTP_11).then(|| self.state.connection().cut());
                 request.extensions_mut().insert(self.state.connection().clone());
                 Stage::Calling { future: self.inner.call(request), cut }
             }
@@ -103,14 +104,12 @@ fn fault_of<Q>(request: &Request<Q>) -> Option<ErrorAnswer> {
     if another.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return bad("invalid_host", "a request has exactly one Host header");
     }
-    if let Some(host) = host {
-        let host = Authority::try_from(host.as_bytes()).ok().filter(is_host);
-        match (host, uri.authority()) {
-            (None, _) => return bad("invalid_host", "the Host header is no name of a host"),
-            (Some(host), Some(target)) if !host.as_str().eq_ignore_ascii_case(target.as_str()) => {
-                return bad("invalid_host", "the Host header and the target of the request name two hosts");
-            }
-            _ => {}
+    if let Some(host) = host.map(HeaderValue::as_bytes) {
+        if !is_plain_host(host) && !Authority::try_from(host).is_ok_and(|host| is_host(&host)) {
+            return bad("invalid_host", "the Host header is no name of a host");
+        }
+        if uri.authority().is_some_and(|target| !host.eq_ignore_ascii_case(target.as_str().as_bytes())) {
+            return bad("invalid_host", "the Host header and the target of the request name two hosts");
         }
     }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -120,6 +119,22 @@ fn fault_of<Q>(request: &Request<Q>) -> Option<ErrorAnswer> {
         return bad("invalid_transfer_encoding", "of the transfer encodings, only `chunked` is known here, and once");
     }
     None
+}
+
+/// Whether it is a name of letters and digits or an IPv4 address, with or without a port: the most usual form of what
+/// [`is_host`] takes, found without taking it apart.
+fn is_plain_host(text: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let name = text.iter().take_while(|byte| is_plain(byte)).count();
+    match text.split_at(name) {
+        ([], _) => false,
+        (_, []) => true,
+        // The parser of numbers takes a sign.
+        (_, [b':', port @ ..]) if port.first().is_some_and(u8::is_ascii_digit) => {
+            std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok())
+        }
+        _ => false,
+    }
 }
 
 /// A name or an address, with or without a port; nothing that another reader could take apart.
@@ -149,7 +164,7 @@ enum Stage<F, B> {
         #[pin]
         future: F,
         #[pin]
-        cut: Cut,
+        cut: Option<Cut>,
     },
     Refused(Option<Box<Response<AnswerBody<B>>>>),
 }
@@ -167,10 +182,16 @@ where
         let response = match this.stage.as_mut().project() {
             StageProj::Calling { future, cut } => match future.poll(cx) {
                 Poll::Ready(response) => response?.map(AnswerBody::inner),
-                Poll::Pending => match cut.poll(cx) {
-                    Poll::Ready(()) => stopping().into_response(),
-                    Poll::Pending => return Poll::Pending,
-                },
+                Poll::Pending => {
+                    let is_cut = match cut.as_pin_mut() {
+                        Some(cut) => cut.poll(cx).is_ready(),
+                        None => this.in_flight.as_ref().is_some_and(InFlight::is_cut),
+                    };
+                    if !is_cut {
+                        return Poll::Pending;
+                    }
+                    stopping().into_response()
+                }
             },
             StageProj::Refused(answer) => *answer.take().expect(TWICE),
         };
