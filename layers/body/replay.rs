@@ -9,6 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
+#[cfg(feature = "route")]
+use crate::route::scan::Marks;
+
 /// A request body held in memory that can be sent any number of times.
 ///
 /// It is a list of [`Bytes`] segments: cloning it copies pointers, and [`splice`](Self::splice) replaces a part of it
@@ -30,6 +33,9 @@ pub struct ReplayBody {
     segments: SmallVec<[Bytes; 3]>,
     /// How many segments were taken as frames.
     taken: usize,
+    /// What a search of these segments has found.
+    #[cfg(feature = "route")]
+    marks: Option<Marks>,
 }
 
 impl ReplayBody {
@@ -112,6 +118,17 @@ impl ReplayBody {
             into.push(segment.slice(start - at..end - at));
             at += segment.len();
         }
+    }
+
+    /// What a search of the [`segments`](Self::segments) has found, if there was one when they came in.
+    #[cfg(feature = "route")]
+    pub(crate) fn marks(&self) -> Option<Marks> {
+        self.marks.filter(|_| self.taken == 0)
+    }
+
+    #[cfg(feature = "route")]
+    pub(super) fn set_marks(&mut self, marks: Marks) {
+        self.marks = Some(marks);
     }
 
     pub(super) fn push(&mut self, segment: Bytes) {

@@ -99,7 +99,7 @@ mod multipart;
 mod object;
 mod routes;
 mod run;
-mod scan;
+pub(crate) mod scan;
 mod service;
 mod target;
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl<'a> ModelField<'a> {
             segments => segments,
         };
         if !multipart::is_form(headers)
-            && let Some(Place { piece, range, span }) = find_model(segments)
+            && let Some(Place { piece, range, span }) = find_model(segments, body.marks())
             && let Some(name) = string(&segments[piece][range])
         {
             return Ok(Self { name, span });
@@ -73,7 +73,7 @@ impl<'a> ModelField<'a> {
     /// `model` are not read, and mistakes in them left to the provider to find.
     pub fn find(body: &'a [u8]) -> Result<Self, ModelError> {
         // As a rule there is nothing special about a body, and this is all.
-        if let Some(Place { span, .. }) = find_model(&[body])
+        if let Some(Place { span, .. }) = find_model(&[body], None)
             && let Some(name) = string(&body[span.clone()])
         {
             return Ok(Self { name, span });
@@ -284,7 +284,7 @@ mod tests {
             r#"{"model":"a","messages":[{"role":"model","content":"the \"model\" of it","model":"b"}]}"#,
             r#"{"messages":[{"role":"user","content":"the \"model\": \\\"b\\\""}],"model":"a"}"#,
         ] {
-            assert!(find_model(&[body]).is_some_and(|place| &body[place.span] == r#""a""#), "{body}");
+            assert!(find_model(&[body], None).is_some_and(|place| &body[place.span] == r#""a""#), "{body}");
         }
     }
 
@@ -319,7 +319,7 @@ mod tests {
             let body = [body, " ".repeat(600)];
             let body = [&body[..1], &body[..], &[&body[1][..], &body[0]].map(str::to_owned)][spaces].concat();
             let slow = ModelField::find_slowly(body.as_bytes());
-            if find_model(&[&body]).is_some() && !matches!(slow, Err(ModelError::NotJson { .. })) {
+            if find_model(&[&body], None).is_some() && !matches!(slow, Err(ModelError::NotJson { .. })) {
                 prop_assert_eq!(ModelField::find(body.as_bytes()), slow);
             }
         }

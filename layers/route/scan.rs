@@ -7,10 +7,8 @@ use smallvec::SmallVec;
 mod block;
 mod marks;
 
-use self::{
-    block::Block,
-    marks::{Marks, marks_in},
-};
+use self::block::Block;
+pub(crate) use self::marks::{MarkSearch, Marks};
 
 /// A body of so many bytes is read as a whole: people write such ones, and are helped by the place of a mistake.
 const SHORT: usize = 512;
@@ -33,13 +31,20 @@ pub(super) struct Place {
 /// know whether it is a key of the outermost object is what stands in front of it, or what stands behind it; the shorter
 /// of the two is read. The rest is for the provider to judge. What is wrong with a body that is read, and what hides
 /// behind escapes in its keys, is left to a slower reader to say.
-pub(super) fn find_model(pieces: &[impl AsRef<[u8]>]) -> Option<Place> {
+///
+/// `marks` is what [`MarkSearch`] has found in these pieces, if they were searched before.
+pub(super) fn find_model(pieces: &[impl AsRef<[u8]>], marks: Option<Marks>) -> Option<Place> {
     let (first, last) = (pieces.first()?.as_ref(), pieces.last()?.as_ref());
     if !first.trim_ascii_start().starts_with(b"{") || !last.trim_ascii_end().ends_with(b"}") {
         return None;
     }
     let length: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
-    let (at, is_certain) = match marks_in(pieces) {
+    let search = || {
+        let mut search = MarkSearch::default();
+        pieces.iter().for_each(|piece| search.read(piece.as_ref()));
+        search.marks()
+    };
+    let (at, is_certain) = match marks.unwrap_or_else(search) {
         Marks::Nothing => return None,
         Marks::Once(at) if length > SHORT => (at, true),
         _ if pieces.len() == 1 => (0, false),

@@ -1,93 +1,113 @@
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 
 use crate::body::ReplayBody;
+#[cfg(feature = "route")]
+use crate::route::scan::MarkSearch;
 
-/// A frame of so many bytes is kept as it is. It may be a part of a larger buffer and keeps all of that, so this is not
+/// A frame of so many bytes is a segment as it is. It may be a part of a larger buffer and keeps all of that, so this is not
 /// far below what servers read at a time.
 const LARGE: usize = 64 * 1024;
 
-/// What has been read of a body. Large frames are its segments; small ones are copied together, as a client that sends
-/// many of them could make us hold many buffers with little in them.
+/// What has been read of a body. A single frame is kept as it is.
 #[derive(Default)]
-pub(super) struct Read {
-    body: ReplayBody,
-    small: Small,
-    length: usize,
-}
-
-/// The small frames behind the last segment.
-#[derive(Default)]
-enum Small {
+pub(super) enum Read {
     #[default]
     Nothing,
-    /// The only frame of a body is kept as it is too.
     One(Bytes),
-    Many(BytesMut),
+    /// Boxed, as it is large and most bodies come in one frame.
+    Several(Box<Several>),
+}
+
+/// Large frames are segments of the body; small ones are copied together, as a client that sends many of them could make
+/// us hold many buffers with little in them.
+#[derive(Default)]
+pub(super) struct Several {
+    body: ReplayBody,
+    /// The small frames behind the last segment.
+    small: BytesMut,
+    length: usize,
+    /// Looks for the `model` in each segment as long as the caches have it.
+    #[cfg(feature = "route")]
+    search: MarkSearch,
 }
 
 impl Read {
     pub(super) fn len(&self) -> usize {
-        self.length
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Several(several) => several.length,
+        }
     }
 
     /// Adds a frame; `expected` is how much more is announced after it.
     pub(super) fn push(&mut self, mut frame: impl Buf, expected: usize) {
-        let length = frame.remaining();
-        if length >= LARGE {
-            self.end_segment();
-            self.body.push(frame.copy_to_bytes(length));
-        } else {
-            self.push_small(frame, expected);
-        }
-        self.length += length;
-    }
-
-    fn push_small(&mut self, mut frame: impl Buf, expected: usize) {
-        let length = frame.remaining();
-        if let Small::Many(all) = &self.small
-            && all.len() >= LARGE
-            && all.capacity() - all.len() < length
-        {
-            self.end_segment();
-        }
-        // A segment for what is announced, but not much larger than what has come.
-        let room = expected.min(self.length.max(LARGE));
-        self.small = match std::mem::take(&mut self.small) {
-            Small::Nothing if self.length == 0 => Small::One(frame.copy_to_bytes(length)),
-            Small::Nothing => {
-                let mut all = BytesMut::with_capacity(length + room);
-                all.put(frame);
-                Small::Many(all)
+        *self = match std::mem::take(self) {
+            Self::Nothing => Self::One(frame.copy_to_bytes(frame.remaining())),
+            Self::One(first) => {
+                let mut several = Box::<Several>::default();
+                several.push(first, expected.saturating_add(frame.remaining()));
+                several.push(frame, expected);
+                Self::Several(several)
             }
-            Small::One(first) => {
-                let mut all = BytesMut::with_capacity(first.len() + length + room);
-                all.put(first);
-                all.put(frame);
-                Small::Many(all)
-            }
-            Small::Many(mut all) => {
-                all.put(frame);
-                Small::Many(all)
+            Self::Several(mut several) => {
+                several.push(frame, expected);
+                Self::Several(several)
             }
         };
     }
 
-    /// Makes a segment of the small frames.
-    fn end_segment(&mut self) {
-        self.body.push(match std::mem::take(&mut self.small) {
-            Small::Nothing => Bytes::new(),
-            Small::One(frame) => Bytes::copy_from_slice(&frame),
-            Small::Many(all) if all.len() < all.capacity() / 2 => Bytes::copy_from_slice(&all),
-            Small::Many(all) => all.freeze(),
-        });
+    pub(super) fn finish(self) -> ReplayBody {
+        match self {
+            Self::Nothing => ReplayBody::default(),
+            Self::One(bytes) => bytes.into(),
+            Self::Several(mut several) => {
+                several.end_segment();
+                several.body
+            }
+        }
+    }
+}
+
+impl Several {
+    fn push(&mut self, mut frame: impl Buf, expected: usize) {
+        let length = frame.remaining();
+        if length >= LARGE {
+            self.end_segment();
+            self.push_segment(frame.copy_to_bytes(length));
+        } else {
+            if self.small.len() >= LARGE && self.small.capacity() - self.small.len() < length {
+                self.end_segment();
+            }
+            if self.small.is_empty() {
+                // Room for what is announced, but for not much more than has come.
+                self.small = BytesMut::with_capacity(length + expected.min(self.length.max(LARGE)));
+            }
+            self.small.put(frame);
+        }
+        self.length += length;
     }
 
-    pub(super) fn finish(mut self) -> ReplayBody {
-        if let Small::One(only) = self.small {
-            return only.into();
+    /// Makes a segment of the small frames.
+    fn end_segment(&mut self) {
+        let small = std::mem::take(&mut self.small);
+        if !small.is_empty() {
+            let is_roomy = small.len() < small.capacity() / 2;
+            self.push_segment(if is_roomy { Bytes::copy_from_slice(&small) } else { small.freeze() });
         }
-        self.end_segment();
-        self.body
+    }
+
+    fn push_segment(&mut self, segment: Bytes) {
+        // A body of one is searched when it is there, and only if it has to be.
+        #[cfg(feature = "route")]
+        if let Some(first) = self.body.segments().first() {
+            if self.body.segments().len() == 1 {
+                self.search.read(first);
+            }
+            self.search.read(&segment);
+            self.body.set_marks(self.search.marks());
+        }
+        self.body.push(segment);
     }
 }
 
@@ -142,6 +162,28 @@ mod tests {
             // What is small does not keep the buffer that it is a part of.
             assert_eq!(segment.as_ptr() != frame.as_ptr(), is_copied);
         }
+    }
+
+    #[cfg(feature = "route")]
+    #[test]
+    fn what_is_found_on_arrival_is_what_is_in_the_segments() {
+        let found_in = |body: &ReplayBody| {
+            let mut search = MarkSearch::default();
+            body.segments().iter().for_each(|segment| search.read(segment));
+            search.marks()
+        };
+        for place in [0, 100, LARGE - 3, LARGE + 5, 2 * LARGE - 7, 2 * LARGE, 3 * LARGE] {
+            let mut all = vec![b'a'; 3 * LARGE + 9];
+            all[place..place + 7].copy_from_slice(b"\"model\"");
+            let mut read = Read::default();
+            for frame in all.chunks(LARGE) {
+                read.push(Bytes::copy_from_slice(frame), 0);
+            }
+            let body = read.finish();
+            assert_eq!(body.marks(), Some(found_in(&body)), "{place}");
+            assert_eq!(body.splice(0..1, "b".into()).marks(), None);
+        }
+        assert_eq!(read(&[100; 20], true).1.marks(), None);
     }
 
     #[test]

@@ -14,8 +14,9 @@ enum Mark {
 }
 
 /// What there is of marks in a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Marks {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Marks {
+    #[default]
     Nothing,
     /// A plain one alone, at this place.
     Once(usize),
@@ -33,38 +34,48 @@ impl Mark {
     }
 }
 
-/// Looks for marks in a body of these pieces.
-pub(super) fn marks_in(pieces: &[impl AsRef<[u8]>]) -> Marks {
-    let (mut marks, mut start) = (Marks::Nothing, 0);
-    let mut before: &[u8] = &[];
-    for (number, piece) in pieces.iter().enumerate() {
-        let piece = piece.as_ref();
-        if number > 0 && may_reach_across(before, piece) {
-            return Marks::Unclear;
-        }
-        if let Some((place, mark)) = next_mark(piece, 0) {
-            let is_alone = mark == Mark::Plain && marks == Marks::Nothing && next_mark(piece, place + 1).is_none();
-            if !is_alone {
-                return Marks::Unclear;
-            }
-            marks = Marks::Once(start + place);
-        }
-        start += piece.len();
-        before = piece;
-    }
-    marks
+/// A search for marks in a body that comes in pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MarkSearch {
+    marks: Marks,
+    /// How much was searched.
+    length: usize,
+    /// The end of it; `None` if a piece is so short that a mark might reach across all of it.
+    end: Option<[u8; SIDE]>,
 }
 
-/// Whether a mark may be in the last bytes of a piece and the first of the next one.
-fn may_reach_across(before: &[u8], behind: &[u8]) -> bool {
-    /// A byte less than a mark has.
-    const SIDE: usize = 6;
-    let Some(end) = before.last_chunk::<SIDE>() else { return true };
-    let behind = &behind[..behind.len().min(SIDE)];
-    let mut seam = [0; 2 * SIDE];
-    seam[..SIDE].copy_from_slice(end);
-    seam[SIDE..][..behind.len()].copy_from_slice(behind);
-    next_mark(&seam, 0).is_some()
+/// A byte less than a mark has: so much of it is on either side of a seam at the most.
+const SIDE: usize = 6;
+
+impl MarkSearch {
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// Goes on with the next piece.
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        if self.marks == Marks::Unclear {
+            return;
+        }
+        if self.length > 0 && self.may_reach_into(piece) {
+            self.marks = Marks::Unclear;
+        } else if let Some((place, mark)) = next_mark(piece, 0) {
+            let is_alone = mark == Mark::Plain && self.marks == Marks::Nothing && next_mark(piece, place + 1).is_none();
+            self.marks = if is_alone { Marks::Once(self.length + place) } else { Marks::Unclear };
+        }
+        self.end = piece.last_chunk().copied();
+        self.length += piece.len();
+    }
+
+    /// Whether a mark may start in what was read, and end in this.
+    fn may_reach_into(&self, piece: &[u8]) -> bool {
+        let Some(end) = self.end else { return true };
+        let piece = &piece[..piece.len().min(SIDE)];
+        let mut seam = [0; 2 * SIDE];
+        seam[..SIDE].copy_from_slice(&end);
+        seam[SIDE..][..piece.len()].copy_from_slice(piece);
+        next_mark(&seam, 0).is_some()
+    }
 }
 
 /// The first mark at `from` or behind it, and its place.
