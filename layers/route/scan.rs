@@ -46,7 +46,7 @@ pub(super) fn find_model(pieces: &[impl AsRef<[u8]>], marks: Option<Marks>) -> O
     };
     let (at, is_certain) = match marks.unwrap_or_else(search) {
         Marks::Nothing => return None,
-        Marks::Once(at) if length > SHORT => (at, true),
+        Marks::Once(at) if length > SHORT => (at as usize, true),
         _ if pieces.len() == 1 => (0, false),
         _ => return None,
     };

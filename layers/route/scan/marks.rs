@@ -18,8 +18,8 @@ enum Mark {
 pub(crate) enum Marks {
     #[default]
     Nothing,
-    /// A plain one alone, at this place.
-    Once(usize),
+    /// A plain one alone, at this place. Every request carries it about, so it is small.
+    Once(u32),
     /// Anything else; or one may lie across pieces of the body.
     Unclear,
 }
@@ -61,7 +61,8 @@ impl MarkSearch {
             self.marks = Marks::Unclear;
         } else if let Some((place, mark)) = next_mark(piece, 0) {
             let is_alone = mark == Mark::Plain && self.marks == Marks::Nothing && next_mark(piece, place + 1).is_none();
-            self.marks = if is_alone { Marks::Once(self.length + place) } else { Marks::Unclear };
+            let place = u32::try_from(self.length + place).ok().filter(|_| is_alone);
+            self.marks = place.map_or(Marks::Unclear, Marks::Once);
         }
         self.end = piece.last_chunk().copied();
         self.length += piece.len();
