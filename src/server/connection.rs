@@ -2,9 +2,9 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,12 +20,13 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
+    time::{Instant, Sleep},
 };
 use tower_service::Service;
 
 use super::{
     Limits, MOST_FIELDS,
+    begun::{Begun, Version},
     io::Watched,
     state::{State, Waits},
     strict::Strict,
@@ -50,7 +51,8 @@ pub(super) enum Phase {
 
 /// What all connections have in common.
 pub(super) struct Connections {
-    builder: auto::Builder<TokioExecutor>,
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
     header_bytes: usize,
     header_timeout: Duration,
     /// How long a connection may wait for a request.
@@ -63,7 +65,9 @@ impl Connections {
         let &Limits { header_bytes, header_timeout, keep_alive_timeout, .. } = limits;
         // Even where none is kept, there is time for a request.
         let idle_timeout = if keep_alive_timeout.is_zero() { header_timeout } else { keep_alive_timeout };
-        Self { builder: builder(limits, idle_timeout), header_bytes, header_timeout, idle_timeout, ids }
+        let builder = builder(limits, idle_timeout);
+        let (http1, http2) = (builder.clone().http1_only(), builder.http2_only());
+        Self { http1, http2, header_bytes, header_timeout, idle_timeout, ids }
     }
 
     /// Serves one connection to its end. It has its place among the connections until then.
@@ -82,25 +86,28 @@ impl Connections {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let service = TowerToHyperService::new(Strict::new(service, Arc::clone(&state), self.ids.clone()));
-        let io = TokioIo::new(Watched::new(io, self.header_bytes, Arc::clone(&state), self.ids.clone()));
-        let mut connection = pin!(self.builder.serve_connection(io, service));
+        let mut io = Begun::new(Watched::new(io, self.header_bytes, Arc::clone(&state), self.ids.clone()));
         let mut late = pin!(tokio::time::sleep(self.idle_timeout));
+        let version = loop {
+            tokio::select! {
+                biased;
+                version = poll_fn(|cx| io.poll_version(cx)) => break version,
+                changed = phase.changed() => match changed.map(|()| *phase.borrow_and_update()) {
+                    Ok(Phase::Serve) => {}
+                    // Nothing has been asked for.
+                    Ok(Phase::Drain | Phase::Cut) | Err(_) => return,
+                },
+                waits = poll_fn(|cx| self.poll_late(&state, late.as_mut(), false, cx)) => match waits {
+                    Waits::ForHead { .. } => state.expire(),
+                    Waits::ForRequest { .. } => return,
+                },
+            }
+        };
+        let builder = if version == Version::Http2 { &self.http2 } else { &self.http1 };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let mut is_leaving = false;
         loop {
-            let waits = poll_fn(|cx| {
-                loop {
-                    let Some(waits) = state.waits() else { return Poll::Pending };
-                    let due = self.due(waits, is_leaving);
-                    // Put off only when it fires: most of the time it is moved on by one request after another.
-                    if due < late.deadline() || late.is_elapsed() {
-                        late.as_mut().reset(due);
-                    }
-                    ready!(late.as_mut().poll(cx));
-                    if due <= Instant::now() {
-                        return Poll::Ready(waits);
-                    }
-                }
-            });
+            let waits = poll_fn(|cx| self.poll_late(&state, late.as_mut(), is_leaving, cx));
             tokio::select! {
                 biased;
                 // First, so that what has been sent is read before the connection is asked to close.
@@ -127,6 +134,28 @@ impl Connections {
                         Waits::ForRequest { .. } => connection.as_mut().graceful_shutdown(),
                     }
                 }
+            }
+        }
+    }
+
+    /// What the connection has waited for for too long.
+    fn poll_late(
+        &self,
+        state: &State,
+        mut late: Pin<&mut Sleep>,
+        is_leaving: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Waits> {
+        loop {
+            let Some(waits) = state.waits() else { return Poll::Pending };
+            let due = self.due(waits, is_leaving);
+            // Put off only when it fires: most of the time it is moved on by one request after another.
+            if due < late.deadline() || late.is_elapsed() {
+                late.as_mut().reset(due);
+            }
+            ready!(late.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(waits);
             }
         }
     }

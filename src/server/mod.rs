@@ -1,5 +1,6 @@
 //! The server: a listener in front of a [`Gateway`](crate::Gateway), or of any service like it.
 
+mod begun;
 mod connection;
 mod heads;
 mod io;
