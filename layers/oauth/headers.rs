@@ -55,9 +55,11 @@ impl Rendered {
 
     /// Puts the credential in, in place of the client's.
     pub(super) fn put_into(&self, request: &mut Request<ReplayBody>) {
-        request.headers_mut().remove(header::AUTHORIZATION);
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
+        }
+        if self.headers.iter().all(|(name, _)| *name != header::AUTHORIZATION) {
+            request.headers_mut().remove(header::AUTHORIZATION);
         }
         if let Some(endpoint) = self.credential.endpoint() {
             request.extensions_mut().insert(endpoint.clone());
