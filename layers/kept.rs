@@ -50,7 +50,8 @@ impl<B> KeptRequest<B> {
         for end in memchr::memchr_iter(b'\n', &self.fields) {
             let field = &self.fields[start..end];
             let colon = memchr::memchr(b':', field).expect(WRITTEN);
-            let name = HeaderName::from_bytes(&field[1..colon]).expect(WRITTEN);
+            // What `from_bytes` takes, and the quotation marks that HTTP/2's parser lets pass.
+            let name = HeaderName::from_lowercase(&field[1..colon]).expect(WRITTEN);
             let mut value = HeaderValue::from_bytes(&field[colon + 1..]).expect(WRITTEN);
             value.set_sensitive(field[0] == SENSITIVE);
             headers.append(name, value);
@@ -105,6 +106,16 @@ mod tests {
                 prop_assert_eq!(restored.headers(), request.headers());
                 prop_assert_eq!(restored.extensions().get::<&str>(), Some(&"extension"));
             }
+        }
+    }
+
+    #[test]
+    fn names_of_http_2_alone_are_restored() {
+        for name in ["a\"b", &format!("{}\"", "x".repeat(100))] {
+            let mut request = Request::new(());
+            let name = HeaderName::from_lowercase(name.as_bytes()).unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_static("c"));
+            assert_eq!(KeptRequest::of(&request).restore().headers(), request.headers());
         }
     }
 }
