@@ -40,7 +40,7 @@ use super::Collect;
 ///
 /// # Cost
 ///
-/// A body that arrives in one piece is taken as it is, and so is each frame of at least 64 KiB. Smaller frames are copied
+/// A body that arrives in one piece is taken as it is, and so is each frame of at least 128 KiB. Smaller frames are copied
 /// together, so that a body of many keeps few buffers. With the feature `route`, a body of several is looked through for
 /// its `model` as it comes in, while the caches have it.
 ///

@@ -4,9 +4,9 @@ use crate::body::ReplayBody;
 #[cfg(feature = "route")]
 use crate::route::scan::MarkSearch;
 
-/// A frame of so many bytes is a segment as it is. It may be a part of a larger buffer and keeps all of that, so this is not
-/// far below what servers read at a time.
-const LARGE: usize = 64 * 1024;
+/// A frame of so many bytes is a segment as it is. It may be a part of a larger buffer and keeps all of that, so this is
+/// half of what the gateway's server reads at a time.
+const LARGE: usize = 128 * 1024;
 
 /// What has been read of a body. A single frame is kept as it is.
 #[derive(Default)]
