@@ -1,6 +1,8 @@
 //! Numbers, times and sizes.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+
+use serde_json::Number;
 
 use super::{decode::Cursor, node::Value, scalar};
 
@@ -15,14 +17,19 @@ impl Cursor<'_> {
         }
     }
 
-    /// A number of seconds, with or without a fraction.
-    pub(super) fn seconds(self) -> Option<Duration> {
-        let number = match (&self.node.value, self.referenced()?) {
-            (Value::Number(number), _) => number.as_f64(),
+    /// A number, as it is or by a reference; none inside if it is not one of this kind.
+    fn any_number<T: FromStr>(self, expected: &str, of: impl FnOnce(&Number) -> Option<T>) -> Option<Option<T>> {
+        Some(match (&self.node.value, self.referenced()?) {
+            (Value::Number(number), _) => of(number),
             (_, Some(text)) => text.trim().parse().ok(),
             (Value::UnusableNumber, _) => None,
-            _ => return self.no_number("a number of seconds"),
-        };
+            _ => return self.no_number(expected),
+        })
+    }
+
+    /// A number of seconds, with or without a fraction.
+    pub(super) fn seconds(self) -> Option<Duration> {
+        let number = self.any_number("a number of seconds", Number::as_f64)?;
         let complaint = match number.filter(|number| number.is_finite()) {
             None => "is not a finite number",
             Some(number) if number < 0.0 => "is negative",
@@ -36,12 +43,7 @@ impl Cursor<'_> {
 
     /// A number in a range.
     pub(super) fn number(self, range: RangeInclusive<f64>) -> Option<f64> {
-        let number = match (&self.node.value, self.referenced()?) {
-            (Value::Number(number), _) => number.as_f64(),
-            (_, Some(text)) => text.trim().parse().ok(),
-            (Value::UnusableNumber, _) => None,
-            _ => return self.no_number("a number"),
-        };
+        let number = self.any_number("a number", Number::as_f64)?;
         number.filter(|number| number.is_finite() && range.contains(number)).or_else(|| {
             let what = match *range.end() {
                 f64::INFINITY => format!("a number of at least {}", range.start()),
@@ -53,12 +55,7 @@ impl Cursor<'_> {
 
     /// A whole number in a range.
     pub(super) fn integer(self, range: RangeInclusive<u64>) -> Option<u64> {
-        let number = match (&self.node.value, self.referenced()?) {
-            (Value::Number(number), _) => number.as_u64(),
-            (_, Some(text)) => text.trim().parse().ok(),
-            (Value::UnusableNumber, _) => None,
-            _ => return self.no_number("a number"),
-        };
+        let number = self.any_number("a number", Number::as_u64)?;
         number.filter(|number| range.contains(number)).or_else(|| {
             let what = if *range.end() == u64::MAX {
                 format!("a whole number of at least {}", range.start())
